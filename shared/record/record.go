@@ -1,11 +1,35 @@
 // Package record is the wire format of the log: what one entry means, how entries are packed
 // into batches, and how an entry is named. FORMAT.md is the specification.
+//
+// # Usage
+//
+// A writer renders each [Record] with AppendTo, joins the lines with line feeds and
+// sends them under [Batch.Header]. A reader calls [ParseBatch], then [Batch.Lines],
+// and decodes each line into one Record that it uses again and again.
+//
+// # Failure
+//
+// A line that Decode refuses is a dead letter: it is set aside and the log goes on.
+// So is a batch that is [ErrMalformed]. A batch that is [ErrVersion] halts the reader:
+// a newer program wrote it, and to guess or to skip would fork the state.
+//
+// # Memory and concurrency
+//
+// What was decoded aliases the buffer that it was decoded from. Nothing here is
+// shared: different values can be used at once, one value cannot.
 package record
-
-import "errors"
 
 // Version is the format this code writes. A reader refuses versions it does not know.
 const Version = 1
+
+// Limits of the format. They keep one entry from doing harm further down (a key too long for the
+// store, a time that overflows); what a customer may send is far below.
+const (
+	MaxTextBytes = 4096              // account, user, bot, trace: decoded, each
+	MaxWait      = 1_000_000_000_000 // milliseconds
+	MaxDepth     = 64                // levels of nesting in a line; the record is level 1
+	MaxWriter    = 64                // bytes of a writer's name
+)
 
 // Kind says what a record asks the machine to do.
 type Kind uint8
@@ -18,6 +42,19 @@ const (
 	Configure                 // set the limits that the machine obeys
 )
 
+// kindNames are the values of a line's "type", by Kind.
+var kindNames = [...]string{
+	Trigger: "trigger", Register: "register", Delete: "delete", Tick: "tick", Configure: "config",
+}
+
+// String is the kind's name on the wire: trigger, register, delete, tick or config.
+func (k Kind) String() string {
+	if k == 0 || int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
 // Record is one entry of the log. Its byte slices alias the buffer that it was decoded
 // from; whoever keeps one copies it.
 type Record struct {
@@ -27,10 +64,10 @@ type Record struct {
 	Bot       []byte // Trigger: the Module's bot; Register: the conversation's bot, empty = as it was
 	Module    int64  // Trigger, Register; counts only if HasModule
 	HasModule bool
-	Redirect  bool   // Trigger: drive the conversation to Module
+	Redirect  bool   // Trigger: drive the conversation to Module; only with HasModule
 	Wait      int64  // Trigger: milliseconds of stream time before the redirect
 	Vars      []Var  // Trigger, Register; no name twice
-	Trace     []byte // Trigger: W3C traceparent, empty = none
+	Trace     []byte // Trigger, Register, Delete: W3C traceparent, empty = none
 	Limits    Limits // Configure
 }
 
@@ -45,62 +82,3 @@ type Limits struct {
 	MaxPending   int   // delayed redirects that one user may have outstanding
 	OutcomesKeep int64 // milliseconds an outcome can be asked for after it is final
 }
-
-// Decode parses one line into r, reusing r's slices. Errors mean a dead letter.
-func (r *Record) Decode(line []byte) error { panic("skeleton") }
-
-// AppendTo appends r as one compact JSON line, without the line feed.
-func (r *Record) AppendTo(dst []byte) []byte { panic("skeleton") }
-
-var (
-	// ErrVersion: the batch was written by a newer triggerd; the reader must halt, not skip.
-	ErrVersion = errors.New("unknown record format version")
-	// ErrMalformed: the batch cannot be read at all; it is one dead letter as a whole.
-	ErrMalformed = errors.New("malformed batch")
-)
-
-// Batch is one message of the log: 1..N records, packed by one writer.
-type Batch struct {
-	Writer  string // who appended it, unique for a process's life
-	Number  uint64 // rises by at least one per batch of this writer and partition; 0 = not numbered, never taken for a copy
-	Time    int64  // the writer's clock, Unix milliseconds
-	Count   int    // records in Payload
-	Payload []byte // records, each line ended by a line feed except the last
-}
-
-// Header renders the batch's NATS headers, Nats-Msg-Id included (numbered batches only).
-func (b *Batch) Header() map[string][]string { panic("skeleton") }
-
-// ParseBatch reads a message of the log. The batch aliases payload.
-// Its errors wrap ErrVersion or ErrMalformed (a count that differs from the number of lines is malformed).
-func ParseBatch(header map[string][]string, payload []byte) (Batch, error) { panic("skeleton") }
-
-// Lines calls line for every record of the batch in order.
-func (b *Batch) Lines(line func(index int, rec []byte) error) error { panic("skeleton") }
-
-// Position is the place of a record in its partition's log.
-type Position struct {
-	Seq   uint64 // stream sequence of the message, from 1
-	Index uint32 // index of the record in the batch, from 0
-}
-
-// ID names a record for ever: `p-seq-index`, as in 7-10482-3.
-type ID struct {
-	Partition int
-	Position
-}
-
-func (id ID) String() string             { panic("skeleton") }
-func (id ID) AppendTo(dst []byte) []byte { panic("skeleton") }
-func ParseID(s string) (ID, error)       { panic("skeleton") }
-
-// Receipt names a record whose fate was unknown when the caller had to be answered: `r-partition-writer-number-index`.
-type Receipt struct {
-	Partition int
-	Writer    string // letters and digits only
-	Number    uint64
-	Index     uint32
-}
-
-func (r Receipt) String() string             { panic("skeleton") }
-func ParseReceipt(s string) (Receipt, error) { panic("skeleton") }

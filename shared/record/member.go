@@ -1,0 +1,93 @@
+package record
+
+// member is a set of the members of a line.
+type member uint16
+
+const (
+	mType member = 1 << iota
+	mAccount
+	mUser
+	mModule
+	mBot
+	mRedirect
+	mWait
+	mVars
+	mTrace
+	mMachine
+	mMaxUserBytes
+	mMaxPending
+	mOutcomesKeep
+)
+
+// memberNames are the members in the order in which they are written.
+var memberNames = [...]string{
+	"type", "account", "user", "module", "bot", "redirect", "wait_ms", "vars", "trace",
+	"machine", "max_user_bytes", "max_pending", "outcomes_keep_ms",
+}
+
+const (
+	whose  = mAccount | mUser
+	limits = mMachine | mMaxUserBytes | mMaxPending | mOutcomesKeep
+)
+
+// mandatory and allowed are the members of each kind; allowed are those besides the mandatory ones.
+var (
+	mandatory = [...]member{
+		Trigger: mType | whose, Register: mType | whose, Delete: mType | whose,
+		Tick: mType, Configure: mType | limits,
+	}
+	optional = [...]member{
+		Trigger:  mModule | mBot | mRedirect | mWait | mVars | mTrace,
+		Register: mModule | mBot | mVars | mTrace,
+		Delete:   mTrace,
+		Tick:     0, Configure: 0,
+	}
+)
+
+// memberOf is the member of that name, 0 if there is none.
+func memberOf(name []byte) member {
+	switch string(name) {
+	case "type":
+		return mType
+	case "account":
+		return mAccount
+	case "user":
+		return mUser
+	case "module":
+		return mModule
+	case "bot":
+		return mBot
+	case "redirect":
+		return mRedirect
+	case "wait_ms":
+		return mWait
+	case "vars":
+		return mVars
+	case "trace":
+		return mTrace
+	case "machine":
+		return mMachine
+	case "max_user_bytes":
+		return mMaxUserBytes
+	case "max_pending":
+		return mMaxPending
+	case "outcomes_keep_ms":
+		return mOutcomesKeep
+	}
+	return 0
+}
+
+// String names the members of the set, for errors.
+func (m member) String() string {
+	text := ""
+	for i, name := range memberNames {
+		if m&(1<<i) == 0 {
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += name
+	}
+	return text
+}
