@@ -1,56 +1,84 @@
-// Package statequery is how an ingress asks a partition's owner for state: requests on the subject state.p, answered
-// with what the owner has applied. Wire types (JSON) and the client; the owner's side is worker/internal/partition.
+// Package statequery is how an ingress asks a partition's owner for state: a request on the subject state.p, answered
+// with what the owner has applied.
+//
+// # Usage
+//
+// The asking side makes a [Client] over its connection and calls [Client.Ask], or [Client.Outcome] to hold on until a
+// record's fate is final. The owner's side (worker/internal/partition) reads requests with [DecodeRequest] and writes
+// replies with [EncodeReply]; it never marshals them otherwise, because encoding/json would rewrite the characters <, >
+// and & inside custom variables.
+//
+// # Finality
+//
+// A positive answer is true as of the reply's Applied sequence. A negative one (a user not known, a record not found)
+// is final: the owner has applied everything that was in the log when it was asked. Where it could not get that far in the time it
+// was given, the reply says [WordBehind]; then what it affirms holds, and what it denies means "not known yet".
+// A Check with WaitMillis 0 is answered at once and is never held up by the users in it that are not known.
+//
+// # Failure
+//
+// Nobody listening and nobody answering are the same thing to a caller, [ErrSilent]: a partition's owner may be away for
+// a moment at any time. Nothing in this package retries except Client.Outcome.
+//
+// # Compatibility
+//
+// Ingress and worker of different builds talk to each other during a rollout. Names and meanings of fields stay; the golden test
+// holds them. A request with a field that its reader does not know is refused with [WordBadRequest], since ignoring part of
+// a question would answer another one; a reply's unknown fields are ignored.
+//
+// # Concurrency
+//
+// A Client is safe for concurrent use and has no goroutines of its own.
 package statequery
 
-import (
-	"context"
-	"encoding/json"
-	"errors"
-	"time"
-
-	"github.com/nats-io/nats.go"
-
-	"github.com/triggerd/triggerd/shared/record"
-)
+import "encoding/json"
 
 // User names a user.
 type User struct {
-	Account string `json:"account"`
-	User    string `json:"user"`
+	Account string `json:"account"` // 1–MaxAccountBytes bytes
+	User    string `json:"user"`    // 1–MaxUserBytes bytes
 }
 
-// Request asks exactly one question.
+// Request asks exactly one question: Check, User, Outcome or DeadLetters; or none of them, and only waits for WaitSeq.
 type Request struct {
-	Check       []User         `json:"check,omitempty"`   // are these users known? ≤ MaxChecks
-	User        *User          `json:"user,omitempty"`    // the user's state
-	Outcome     *OutcomeOf     `json:"outcome,omitempty"` // what became of a record
-	DeadLetters *DeadLettersOf `json:"dead_letters,omitempty"`
-	WaitSeq     uint64         `json:"wait_seq,omitempty"` // answer only once this sequence is applied (or WaitMillis has passed)
-	WaitMillis  int64          `json:"wait_ms,omitempty"`  // how long the owner may hold the answer (≤ 30 s)
+	Check       []User         `json:"check,omitempty"`        // are these users known? 1–MaxChecks
+	User        *User          `json:"user,omitempty"`         // the user's state
+	Outcome     *OutcomeOf     `json:"outcome,omitempty"`      // what became of a record
+	DeadLetters *DeadLettersOf `json:"dead_letters,omitempty"` // the account's newest poison records
+	WaitSeq     uint64         `json:"wait_seq,omitempty"`     // answer only once this sequence is applied (or WaitMillis has passed)
+	WaitMillis  int64          `json:"wait_ms,omitempty"`      // how long the owner may hold the answer; 0–MaxWait
 }
-
-const MaxChecks = 1000
 
 // OutcomeOf names a record by id or by receipt, and whose it must be.
 type OutcomeOf struct {
-	Account string `json:"account"`
-	ID      string `json:"id"`              // trigger id or receipt
-	Final   bool   `json:"final,omitempty"` // hold the answer until the outcome is final
+	Account string `json:"account"`         // another account's record is simply not found
+	ID      string `json:"id"`              // trigger id or receipt, 1–MaxIDBytes bytes
+	Final   bool   `json:"final,omitempty"` // hold the answer, within WaitMillis, until the outcome is final
 }
 
+// DeadLettersOf asks for an account's newest poison records.
 type DeadLettersOf struct {
 	Account string `json:"account"`
-	Limit   int    `json:"limit"`
+	Limit   int    `json:"limit"` // 1–MaxDeadLetters
 }
+
+// Words of Reply.Error. They are on the wire: they stay as they are.
+const (
+	WordNotFound   = "not_found"   // final, like every negative
+	WordExpired    = "expired"     // the outcome is no longer kept
+	WordBadRequest = "bad_request" // DecodeRequest refused the question
+	WordBehind     = "behind"      // waited in vain; see the package's comment on finality
+	WordOverloaded = "overloaded"  // the owner holds too many questions already
+)
 
 // Reply carries the answer and the sequence up to which the owner had applied.
 type Reply struct {
 	Applied     uint64       `json:"applied"`
-	Known       []bool       `json:"known,omitempty"` // Check: in the order asked; false is final
-	User        *UserState   `json:"user,omitempty"`  // nil with User asked: not known (final)
-	Outcome     *Outcome     `json:"outcome,omitempty"`
-	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
-	Error       string       `json:"error,omitempty"` // stable word: "not_found", "expired", "bad_request", "behind"(waited in vain), "overloaded"
+	Known       []bool       `json:"known,omitempty"`        // Check: in the order asked, as many as asked
+	User        *UserState   `json:"user,omitempty"`         // nil with User asked: not known
+	Outcome     *Outcome     `json:"outcome,omitempty"`      // Outcome
+	DeadLetters []DeadLetter `json:"dead_letters,omitempty"` // DeadLetters: newest first
+	Error       string       `json:"error,omitempty"`        // one of the words above, or empty
 }
 
 // UserState is a user as GET /v1/users shows it.
@@ -64,31 +92,52 @@ type UserState struct {
 	Changes   []Change                   `json:"changes"`
 }
 
+// Pending is a redirect that is due later.
 type Pending struct {
 	TriggerID string `json:"trigger_id"`
 	ModuleID  int64  `json:"module_id"`
 	DueAt     int64  `json:"due_at"`
 }
 
+// Change is one change that was applied to a user.
 type Change struct {
 	TriggerID    string   `json:"trigger_id"`
 	At           int64    `json:"at"`
 	ModuleBefore *int64   `json:"module_before"`
 	ModuleAfter  *int64   `json:"module_after"`
-	Variables    []string `json:"variables"`
+	Variables    []string `json:"variables"` // names only
 }
 
-// Outcome is a record's fate. Status is a word of the HTTP contract.
+// Outcome is a record's fate.
 type Outcome struct {
 	TriggerID   string `json:"trigger_id"`
 	UserID      string `json:"user_id"`
-	Kind        string `json:"kind"` // trigger, register, delete
-	Status      string `json:"status"`
+	Kind        string `json:"kind"`   // trigger, register, delete
+	Status      string `json:"status"` // one of the statuses below
 	Reason      string `json:"reason,omitempty"`
 	DuplicateOf string `json:"duplicate_of,omitempty"`
 	AcceptedAt  int64  `json:"accepted_at"`
 	AppliedAt   int64  `json:"applied_at,omitempty"` // 0 = not applied
 	UserVersion uint64 `json:"user_version,omitempty"`
+}
+
+// Statuses of an Outcome, the words of the HTTP contract.
+const (
+	StatusAccepted   = "accepted"   // in the log, not applied yet
+	StatusScheduled  = "scheduled"  // variables changed, the redirect is due later
+	StatusApplied    = "applied"    // final; no redirect was asked for
+	StatusRedirected = "redirected" // final
+	StatusRejected   = "rejected"   // final; Reason says why
+	StatusDuplicate  = "duplicate"  // final; DuplicateOf names the record that had the effect
+)
+
+// Final reports whether the outcome will not change any more.
+func (o *Outcome) Final() bool {
+	switch o.Status {
+	case StatusApplied, StatusRedirected, StatusRejected, StatusDuplicate:
+		return true
+	}
+	return false
 }
 
 // DeadLetter is one poison record.
@@ -98,29 +147,5 @@ type DeadLetter struct {
 	Account string `json:"account,omitempty"`
 	Reason  string `json:"reason"`
 	At      int64  `json:"at"`
-	Size    int    `json:"size"`
+	Size    int    `json:"size"` // bytes
 }
-
-var (
-	// ErrSilent: no owner answered in time; nothing is known.
-	ErrSilent = errors.New("partition's owner is silent")
-	// ErrNotFound: the owner says that it does not exist (final).
-	ErrNotFound = errors.New("not found")
-	// ErrExpired: the outcome is no longer kept.
-	ErrExpired = errors.New("outcome expired")
-)
-
-// Client asks over one connection. Safe for concurrent use.
-type Client struct{}
-
-func NewClient(conn *nats.Conn) *Client { panic("skeleton") }
-
-// Ask sends one question to p's owner and waits for the answer until ctx ends; no responder and no answer are ErrSilent.
-func (c *Client) Ask(ctx context.Context, p int, req Request) (Reply, error) { panic("skeleton") }
-
-// Outcome asks for a record's fate, repeating over owner changes until it is final or wait has passed.
-func (c *Client) Outcome(ctx context.Context, account string, p int, id string, wait time.Duration) (*Outcome, error) {
-	panic("skeleton")
-}
-
-var _ = record.Version
