@@ -1,196 +1,184 @@
-// Package machine is the deterministic state machine of one partition. [the helper writes the contract here]
 package machine
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/triggerd/triggerd/shared/record"
 )
 
-// Millis is a moment of stream time, or of a wall clock, in Unix milliseconds.
-type Millis = int64
-
-// User is one conversation. A *User is immutable once it was put into a Store: changing
-// it means building another.
-type User struct {
-	Bot       string
-	Module    int64
-	HasModule bool
-	Vars      []Var // sorted by name
-	VarBytes  int64
-	Version   uint64
-	UpdatedAt Millis
-	Pending   []Pending // sorted by (Due, Position)
-	Changes   []Change  // the last 10, oldest first
-}
-
-type Var struct {
-	Name  string
-	Value []byte // compact JSON
-}
-
-// Pending is a redirect that waits for its time.
-type Pending struct {
-	Due        Due
-	Module     int64
-	Bot        string
-	AcceptedAt Millis
-	Trace      string
-}
-
-// Due is an entry of the due index: what fires, and when. Order: At, then Position.
-type Due struct {
-	At Millis
-	record.Position
-}
-
-// Change is what one record (or one delayed redirect) did to a user.
-type Change struct {
-	ID                        record.Position
-	At                        Millis
-	ModuleBefore, ModuleAfter int64 // 0 = none
-	Variables                 []string
-}
-
-// Status is where a trigger stands. Values are stored: never renumber.
-type Status uint8
-
-const (
-	Accepted  Status = iota + 1 // in the log, not applied yet (never stored)
-	Scheduled                   // variables done, redirect due
-	Applied                     // no redirect asked for
-	Redirected
-	Rejected
-	Duplicate
-)
-
-// Outcome is what became of one record.
-type Outcome struct {
-	Position    record.Position
-	Kind        record.Kind
-	Account     string
-	User        string
-	Status      Status
-	Reason      string          // Rejected: stable word: unknown_user, too_much_state, too_many_pending, user_deleted, poison
-	DuplicateOf record.Position // Duplicate
-	AcceptedAt  Millis          // server's timestamp of the message
-	AppliedAt   Millis          // stream time
-	UserVersion uint64
-}
-
-// DeadLetter is a record (or a whole batch) that could not be read or whose application panicked.
-type DeadLetter struct {
-	Position record.Position
-	Whole    bool   // the batch as a whole
-	Account  string // empty if it could not be read
-	Reason   string
-	At       Millis
-	Data     []byte // the record as it stands in the log, for a redrive
-}
-
-// Writer is what is remembered of one appender, to recognise late copies.
-type Writer struct {
-	Number uint64 // the highest batch number applied
-	Seen   Millis // stream time of that batch
-}
-
-// Head is the small part of a partition's state that is always in memory. A checkpoint stores it whole.
-type Head struct {
-	Applied    uint64 // sequence of the last message applied
-	StreamTime Millis
-	Events     uint64 // number of the last event derived
-	Limits     record.Limits
-	Configured bool
-	Writers    map[string]Writer
-	Users      uint64 // count
-	Pending    uint64 // count of due entries
-}
-
-// Store holds what does not fit in the head. All calls come from the partition's goroutine. A read
-// error stops the machine: it is never taken for "not there".
-type Store interface {
-	User(account, user []byte) (*User, error) // nil: not known
-	PutUser(account, user []byte, u *User)    // nil deletes
-
-	// NextDue is the earliest entry of the due index.
-	NextDue() (d Due, account, user []byte, ok bool, err error)
-	PutDue(d Due, account, user []byte)
-	DeleteDue(d Due)
-	// DueOf finds a scheduled trigger by its position, for outcome queries.
-	DueOf(p record.Position) (d Due, account, user []byte, ok bool, err error)
-
-	// Outcomes are kept in buckets of one stream-time hour (hour = StreamTime / 3600000).
-	PutOutcomes(hour int64, seq uint64, outs []Outcome) // of all records of one message, once; outs is the caller's again afterwards
-	PutOutcome(hour int64, out Outcome)                 // of one record that changed later (a redirect fired or was cancelled); shadows PutOutcomes
-	Outcome(p record.Position) (Outcome, bool, error)   // newest answer over all kept hours
-	// PutBatch remembers where a numbered batch lies, for receipts and to name the original of a late copy.
-	PutBatch(hour int64, writer string, number uint64, seq uint64)
-	Batch(writer string, number uint64) (seq uint64, ok bool, err error)
-	// DropHours forgets the buckets of all hours before the given one.
-	DropHours(before int64)
-
-	PutDeadLetter(d DeadLetter)
-	DeadLetters(limit int) ([]DeadLetter, error)
-}
-
-// Message is one entry of TRIGGERS-p as the server stored it.
-type Message struct {
-	Seq     uint64
-	Time    Millis // the server's timestamp
-	Header  map[string][]string
-	Payload []byte
-}
-
-// Result counts what a message did, for metrics.
-type Result struct {
-	Triggers, Redirected, Updated, Scheduled, Rejected, Duplicates, DeadLetters int
-	SkippedBatch                                                                bool   // a late copy
-	ClockSkew                                                                   Millis // server's minus writer's clock
-}
-
-// ErrHalt wraps errors after which the partition must stop rather than guess: unknown record version,
-// unknown machine version, store failure, position out of order.
-var ErrHalt = errors.New("partition halted")
+// forgetWriters is how long, in stream time, a silent writer is remembered. No appender repeats a
+// batch that long.
+const forgetWriters Millis = 24 * hourMillis
 
 // Machine applies messages in order. One goroutine.
-type Machine struct{}
+type Machine struct {
+	partition int
+	head      Head
+	store     Store
+	judge     judgement // nil while not configured
+	err       error     // once halted, for ever
 
-// New continues from head over st. partition only names ids and events.
-func New(partition int, head Head, st Store) *Machine { panic("skeleton") }
+	// The message that is being applied.
+	msg    Message
+	batch  record.Batch
+	hour   int64
+	emit   func(*Event)
+	result Result
+	outs   outcomes
 
-// Head is the machine's head; a deep copy (it may be stored while the machine goes on).
-func (m *Machine) Head() Head { panic("skeleton") }
-
-// Apply applies the next message (Seq must be greater than Head().Applied; contiguity is the caller's check) and hands each event, in order,
-// to emit; an event is valid only during that call. An error wraps ErrHalt; nothing of the message may then be kept.
-func (m *Machine) Apply(msg Message, emit func(*Event)) (Result, error) { panic("skeleton") }
-
-// EventKind is the CloudEvents type.
-type EventKind uint8
-
-const (
-	EventRedirected EventKind = iota + 1 // triggerd.conversation.redirected
-	EventUpdated                         // triggerd.conversation.updated
-	EventRejected                        // triggerd.trigger.rejected
-)
-
-// Event is one thing the machine derived.
-type Event struct {
-	Number                    uint64 // 1, 2, 3 … in the partition, without gaps
-	Kind                      EventKind
-	Partition                 int
-	Position                  record.Position // of the trigger
-	Second                    bool            // the delayed half of a trigger: the id gets the suffix "-r"
-	Time                      Millis          // stream time
-	Account                   []byte
-	User                      []byte
-	Bot                       string
-	ModuleBefore, ModuleAfter int64 // 0 = none
-	Vars                      []record.Var
-	Version                   uint64
-	Reason                    string // EventRejected
-	Trace                     []byte
+	// Memory that is used again for every record.
+	rec       record.Record
+	in        input
+	fx        effects
+	ids       []byte                             // account and user of a redirect that fires
+	applyLine func(index int, line []byte) error // m.applyRecord, bound once
+	copyLine  func(index int, line []byte) error // m.skipRecord, bound once
+	original  uint64                             // sequence of the batch of which this is a late copy; 0 = not known
 }
 
-// AppendJSON appends the event as a CloudEvents 1.0 JSON object.
-func (e *Event) AppendJSON(dst []byte) []byte { panic("skeleton") }
+// New continues from head over st. partition only names ids and events. A head of a machine
+// version that is not known is an error of the first Apply.
+func New(partition int, head Head, st Store) *Machine {
+	m := &Machine{partition: partition, head: head.Clone(), store: st}
+	if m.head.Writers == nil {
+		m.head.Writers = make(map[string]Writer)
+	}
+	m.applyLine, m.copyLine = m.applyRecord, m.skipRecord
+	if head.Configured {
+		m.err = m.configure(head.Limits)
+	}
+	return m
+}
+
+// Head is the machine's head; a deep copy (it may be stored while the machine goes on).
+func (m *Machine) Head() Head { return m.head.Clone() }
+
+// Apply applies the next message (Seq must be greater than Head().Applied; contiguity is the caller's check)
+// and hands each event, in order, to emit; an event is valid only during that call. An error wraps
+// ErrHalt; nothing of the message may then be kept, and every later call returns the same error.
+func (m *Machine) Apply(msg Message, emit func(*Event)) (Result, error) {
+	if m.err != nil {
+		return Result{}, m.err
+	}
+	m.msg, m.emit, m.result = msg, emit, Result{}
+	if err := m.apply(); err != nil {
+		m.err = fmt.Errorf("apply message %d: %w", msg.Seq, err)
+		return Result{}, m.err
+	}
+	m.head.Applied = msg.Seq
+	m.msg, m.emit, m.batch = Message{}, nil, record.Batch{} // the payload is the caller's again
+	return m.result, nil
+}
+
+// apply applies m.msg in the order that the package comment promises.
+func (m *Machine) apply() error {
+	if m.msg.Seq <= m.head.Applied {
+		return haltf("message is not after %d, the last one applied", m.head.Applied)
+	}
+	batch, err := record.ParseBatch(m.msg.Header, m.msg.Payload)
+	if errors.Is(err, record.ErrMalformed) {
+		return m.buryBatch()
+	}
+	if err != nil {
+		return halt("read batch", err)
+	}
+	m.batch = batch
+	m.result.Records, m.result.ClockSkew = batch.Count, m.msg.Time-batch.Time
+	late, err := m.enter()
+	if err != nil {
+		return err
+	}
+	if err := m.fireDue(); err != nil {
+		return err
+	}
+	line := m.applyLine
+	if late {
+		line = m.copyLine
+	}
+	if err := m.batch.Lines(line); err != nil {
+		return err
+	}
+	m.finishMessage(late)
+	return nil
+}
+
+// enter moves stream time to the message and keeps house if an hour has begun. It says whether the batch is a late
+// copy; that is asked before writers are forgotten, and the writer is noted before as well.
+func (m *Machine) enter() (late bool, err error) {
+	before := HourOf(m.head.StreamTime)
+	m.head.StreamTime = max(m.head.StreamTime, min(m.msg.Time, m.batch.Time))
+	m.hour = HourOf(m.head.StreamTime)
+	if late, err = m.checkCopy(); err != nil {
+		return false, err
+	}
+	if m.hour > before {
+		m.keepHouse()
+	}
+	return late, nil
+}
+
+// checkCopy compares the batch's number with the highest of its writer, and notes a higher one. A batch that is
+// not higher was applied already, or it was given up by its writer and must not overtake what came after.
+func (m *Machine) checkCopy() (late bool, err error) {
+	if m.batch.Number == 0 {
+		return false, nil
+	}
+	w, known := m.head.Writers[m.batch.Writer]
+	if known && m.batch.Number <= w.Number {
+		m.result.SkippedBatch = true
+		m.original, _, err = m.store.Batch(m.batch.Writer, m.batch.Number)
+		if err != nil {
+			return true, halt("read batch number", err)
+		}
+		return true, nil
+	}
+	name := m.batch.Writer
+	if !known {
+		name = strings.Clone(name)
+	}
+	m.head.Writers[name] = Writer{Number: m.batch.Number, Seen: m.head.StreamTime}
+	return false, nil
+}
+
+// keepHouse drops the hours whose outcomes nobody may ask for any more and forgets silent writers.
+func (m *Machine) keepHouse() {
+	kept := max(0, m.head.Limits.OutcomesKeep+hourMillis-1) / hourMillis
+	if m.head.Configured {
+		m.store.DropHours(m.hour - kept)
+	}
+	for name, w := range m.head.Writers {
+		if m.head.StreamTime-w.Seen > forgetWriters {
+			delete(m.head.Writers, name)
+		}
+	}
+}
+
+// finishMessage stores what is kept by message rather than by record.
+func (m *Machine) finishMessage(late bool) {
+	if outs := m.outs.take(); len(outs) > 0 {
+		m.store.PutOutcomes(m.hour, m.msg.Seq, outs)
+	}
+	if m.batch.Number != 0 && !late {
+		m.store.PutBatch(m.hour, m.batch.Writer, m.batch.Number, m.msg.Seq)
+	}
+}
+
+// configure takes over limits, and the judgement of their version.
+func (m *Machine) configure(l record.Limits) error {
+	judge, ok := judgementOf(l.Machine)
+	if !ok {
+		return haltf("the log asks for machine version %d, this program knows up to %d: run a newer triggerd", l.Machine, Version)
+	}
+	m.judge, m.head.Limits, m.head.Configured = judge, l, true
+	return nil
+}
+
+// halt says what could not be done and wraps ErrHalt beside the cause.
+func halt(doing string, cause error) error { return fmt.Errorf("%w: %s: %w", ErrHalt, doing, cause) }
+
+// haltf is a halt without a cause of its own.
+func haltf(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrHalt}, args...)...)
+}
