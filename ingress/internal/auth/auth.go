@@ -1,7 +1,42 @@
 // Package auth is the token gate: who calls, and what they may do.
+//
+// # Usage
+//
+// A [Gate] reads the public keys of the issuers from a JWKS file and turns the value of an
+// Authorization header into an [Identity]. What an identity may do is for the
+// caller to compare with [Scopes.Has]. [Signer] is the other side: it issues tokens from
+// a local Ed25519 key, which [EnsureKeys] makes together with its JWKS.
+//
+// # What a token must be
+//
+// A JWS in compact form (RFC 7515), at most [DefaultMaxToken] bytes, signed by a key of the file with
+// the one algorithm that this key has: never the one that the token asks for. Headers
+// that would change how it is verified (crit, jku, jwk, x5u, x5c) are refused, not
+// ignored. Claims: sub is the account, aud names triggerd, exp is mandatory, nbf and
+// iat are honoured with a leeway of [DefaultLeeway]. A name given twice, in the header or in the
+// claims, is refused: two readers must not understand one token differently.
+//
+// # Failure
+//
+// Every refusal wraps [ErrToken] and gives a reason for the log; callers answer all of them alike, so
+// nobody learns from the answer which part of a forged token was right. Neither errors nor logs hold
+// any part of a token.
+//
+// A key file that turns out unreadable after a change leaves the old keys in force;
+// [Gate.Ready] says so until it is repaired.
+//
+// # Concurrency
+//
+// A Gate starts no goroutine: whoever verifies a token looks at the file's metadata, once a
+// second at most. Everything here is safe for concurrent use.
 package auth
 
-import "errors"
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Identity is what a verified token says.
 type Identity struct {
@@ -18,11 +53,38 @@ const (
 	ScopeAdmin
 )
 
+// Has reports whether s holds at least one of those wanted.
+func (s Scopes) Has(wanted Scopes) bool { return s&wanted != 0 }
+
+// ParseScopes reads words separated by spaces (RFC 6749). Words that it does not know
+// grant nothing; other services may share the token.
+func ParseScopes(words string) Scopes {
+	var s Scopes
+	for word := range strings.FieldsSeq(words) {
+		s |= scopeOf(word)
+	}
+	return s
+}
+
+func scopeOf(word string) Scopes {
+	switch word {
+	case "trigger":
+		return ScopeTrigger
+	case "runtime":
+		return ScopeRuntime
+	case "admin":
+		return ScopeAdmin
+	}
+	return 0
+}
+
 // ErrToken: missing or bad, for whatever reason; the reason is for the log, never for the caller.
 var ErrToken = errors.New("invalid token")
 
-// Gate is safe for concurrent use.
-type Gate struct{}
+// maxAccount is the longest account name, in bytes.
+const maxAccount = 256
 
-// Verify takes the Authorization header's value ("JWT x" or "Bearer x", scheme in any case). Errors wrap ErrToken.
-func (g *Gate) Verify(authorization string) (Identity, error) { panic("skeleton") }
+// validAccount reports whether s can name an account: 1–256 bytes of UTF-8 without control characters.
+func validAccount(s string) bool {
+	return s != "" && len(s) <= maxAccount && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+}

@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+// cache remembers verified tokens by their hash. It holds two generations of half its
+// size: when the young one is full the old one is forgotten, so that a flood of tokens costs
+// no search for what to evict, and a token in use survives.
+type cache struct {
+	mu         sync.RWMutex
+	young, old map[[sha256.Size]byte]verified
+	half       int
+}
+
+type verified struct {
+	id    Identity
+	until time.Time
+}
+
+func newCache(size int) *cache {
+	return &cache{young: make(map[[sha256.Size]byte]verified), half: max(1, size/2)}
+}
+
+func (c *cache) get(hash [sha256.Size]byte, now time.Time) (Identity, bool) {
+	c.mu.RLock()
+	v, young := c.young[hash]
+	if !young {
+		v = c.old[hash]
+	}
+	c.mu.RUnlock()
+	if !now.Before(v.until) {
+		return Identity{}, false
+	}
+	if !young {
+		c.put(hash, v.id, v.until)
+	}
+	return v.id, true
+}
+
+func (c *cache) put(hash [sha256.Size]byte, id Identity, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.young) >= c.half {
+		c.old, c.young = c.young, make(map[[sha256.Size]byte]verified, c.half)
+	}
+	c.young[hash] = verified{id, until}
+}
