@@ -1,67 +1,196 @@
 // Package broker knows how triggerd uses NATS: names of streams, subjects and buckets, the partition
 // function, how they are made, and how one is recognised again.
+//
+// # Usage
+//
+// Every process calls Ensure once, before anything else, and CheckLog after every reconnect. LastSeq, Message, LastEvents
+// and KVGet read from the stream's leader, so they see all that was acknowledged before they were called.
+//
+// # Identity
+//
+// A log is made once. Its id is claimed in the bucket DEPLOYMENT as "intended" before the streams exist, written into the
+// metadata of TRIGGERS-p and EVENTS-p when they are made, and marked "created" when they are made and the log's first
+// record is stored. A crash anywhere in between is picked up by the next Ensure. From "created" on the streams are never
+// made again: a new stream would hand out the sequences of the old one a second time.
+//
+// # Failure
+//
+// ErrPartitions, ErrLogMissing and ErrLogForeign need a person; they say what to do. While the broker is away Ensure tries
+// again until its context ends.
+//
+// # Concurrency
+//
+// A Broker is safe for concurrent use. Several processes may Ensure the same deployment at once.
 package broker
 
 import (
 	"context"
-	"log/slog"
-	"time"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/triggerd/triggerd/shared/record"
 )
 
-func TriggersStream(p int) string  { panic("skeleton") } // "TRIGGERS-7"
-func TriggersSubject(p int) string { panic("skeleton") } // "triggers.7"
-func EventsStream(p int) string    { panic("skeleton") } // "EVENTS-7"
-func EventsSubject(p int) string   { panic("skeleton") } // "events.7"
-func StateSubject(p int) string    { panic("skeleton") } // "state.7"
-
-// Partition is FNV-1a-32(account \x00 user) mod count, unsigned. Never changes: it says where data lies.
-func Partition(account, user string, count int) int { panic("skeleton") }
-
-// Settings is what the streams and buckets of a deployment are made with.
-type Settings struct {
-	Partitions       int           // fixed for the life of the data
-	Replicas         int           // 1 or 3
-	TriggersMaxBytes int64         // per partition; a full log refuses
-	EventsMaxBytes   int64         // per partition; a full one drops the oldest events
-	Limits           record.Limits // first record of every log
-	DuplicateWindow  time.Duration // of TRIGGERS-p; 2 min
-}
+var (
+	// ErrPartitions: the data was made with another number of partitions.
+	ErrPartitions = errors.New("partition count differs")
+	// ErrLogMissing: a stream that was made is gone.
+	ErrLogMissing = errors.New("log is missing")
+	// ErrLogForeign: a stream has this name, but it is not the one that was made.
+	ErrLogForeign = errors.New("log is not the known one")
+)
 
 // Broker is one process's access to a deployment's streams. Safe for concurrent use.
 type Broker struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
-	// ...
+
+	settings Settings
+	logIDs   []string // by partition
 }
 
-// Ensure makes what is missing and checks what is there: partition count (KV DEPLOYMENT, Create), streams with their log
-// ids, buckets, the first record of each log. Idempotent, safe to run from several processes at once.
-// It refuses: another partition count, a known stream that is missing.
-func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) (*Broker, error) {
-	panic("skeleton")
+// Partitions is the deployment's number of partitions.
+func (b *Broker) Partitions() int { return b.settings.Partitions }
+
+// Settings is what Ensure was called with, defaults filled in.
+func (b *Broker) Settings() Settings { return b.settings }
+
+// LogID is the identity of partition p's log, as recorded when it was created.
+func (b *Broker) LogID(p int) string { return b.logIDs[p] }
+
+// CheckLog asks the leaders of partition p's streams who they are and compares with LogID. Call it at start and after
+// every reconnect. Its errors wrap ErrLogMissing, ErrLogForeign or ErrPartitions, or are the broker's.
+func (b *Broker) CheckLog(ctx context.Context, p int) error {
+	for _, name := range []string{TriggersStream(p), EventsStream(p)} {
+		if _, err := b.known(ctx, name, p, b.logIDs[p]); err != nil {
+			return fmt.Errorf("check stream %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
-func (b *Broker) Partitions() int { panic("skeleton") }
+// known reads a stream that must be there and must be partition p's.
+func (b *Broker) known(ctx context.Context, name string, p int, logID string) (*jetstream.StreamInfo, error) {
+	stream, err := b.JS.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("%w (log id %s): restore it from a backup; to give up all that it held, delete what is left of "+
+			"streams %s and %s, and key %s in bucket %s", ErrLogMissing, logID, TriggersStream(p), EventsStream(p), logKey(p), BucketDeployment)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info := stream.CachedInfo()
+	return info, b.recognise(info, logID)
+}
 
-// LogID is the identity of partition p's log, as recorded when it was created; CheckLog reads the stream again
-// and compares (call it at start and after every reconnect).
-func (b *Broker) LogID(p int) string                        { panic("skeleton") }
-func (b *Broker) CheckLog(ctx context.Context, p int) error { panic("skeleton") }
+// recognise compares what a stream says of itself with what is known.
+func (b *Broker) recognise(info *jetstream.StreamInfo, logID string) error {
+	meta := info.Config.Metadata
+	if meta[metaLogID] != logID {
+		return fmt.Errorf("%w: it has log id %q, known is %q: restore the known one, or point this process at the right broker",
+			ErrLogForeign, meta[metaLogID], logID)
+	}
+	return b.samePartitions(meta[metaPartitions])
+}
+
+func (b *Broker) samePartitions(have string) error {
+	if want := fmt.Sprint(b.settings.Partitions); have != want {
+		return fmt.Errorf("%w: the data was made with %s partitions, this process is set to %s: set it to %[2]s (the count is fixed "+
+			"for the life of the data)", ErrPartitions, have, want)
+	}
+	return nil
+}
 
 // LastSeq asks the stream's leader for the last sequence of TRIGGERS-p.
-func (b *Broker) LastSeq(ctx context.Context, p int) (uint64, error) { panic("skeleton") }
+func (b *Broker) LastSeq(ctx context.Context, p int) (uint64, error) {
+	var reply struct {
+		State struct {
+			LastSeq uint64 `json:"last_seq"`
+		} `json:"state"`
+	}
+	err := b.ask(ctx, "$JS.API.STREAM.INFO."+TriggersStream(p), nil, &reply)
+	if err != nil {
+		return 0, fmt.Errorf("read last sequence of %s: %w", TriggersStream(p), err)
+	}
+	return reply.State.LastSeq, nil
+}
 
 // Message reads one message of TRIGGERS-p from the leader. jetstream.ErrMsgNotFound if it is not there.
 func (b *Broker) Message(ctx context.Context, p int, seq uint64) (*jetstream.RawStreamMsg, error) {
-	panic("skeleton")
+	return b.read(ctx, TriggersStream(p), messageQuery{Seq: seq})
 }
 
 // LastEvents reads the last message of EVENTS-p from the leader; nil if there is none yet.
 func (b *Broker) LastEvents(ctx context.Context, p int) (*jetstream.RawStreamMsg, error) {
-	panic("skeleton")
+	msg, err := b.read(ctx, EventsStream(p), messageQuery{LastBySubject: EventsSubject(p)})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return msg, err
+}
+
+// KVGet reads a key from the leader of its bucket, where jetstream's own Get may ask a follower that is behind. The
+// revision is the entry's sequence. jetstream.ErrKeyNotFound if there is none.
+func (b *Broker) KVGet(ctx context.Context, bucket, key string) (value []byte, revision uint64, err error) {
+	msg, err := b.read(ctx, "KV_"+bucket, messageQuery{LastBySubject: "$KV." + bucket + "." + key})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0, jetstream.ErrKeyNotFound
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if msg.Header.Get("KV-Operation") != "" || msg.Header.Get("Nats-Marker-Reason") != "" { // deleted, purged or expired
+		return nil, 0, jetstream.ErrKeyNotFound
+	}
+	return msg.Data, msg.Sequence, nil
+}
+
+// messageQuery is a request to $JS.API.STREAM.MSG.GET.
+type messageQuery struct {
+	Seq           uint64 `json:"seq,omitempty"`
+	LastBySubject string `json:"last_by_subj,omitempty"`
+}
+
+// read asks a stream's leader for a message. Whether the stream allows direct gets, which followers answer, is
+// somebody's setting; this does not depend on it.
+func (b *Broker) read(ctx context.Context, stream string, query messageQuery) (*jetstream.RawStreamMsg, error) {
+	var reply struct {
+		Message storedMessage `json:"message"`
+	}
+	if err := b.ask(ctx, "$JS.API.STREAM.MSG.GET."+stream, query, &reply); err != nil {
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = jetstream.ErrMsgNotFound
+		}
+		return nil, fmt.Errorf("read message of %s: %w", stream, err)
+	}
+	return reply.Message.raw()
+}
+
+// ask sends one request of JetStream's API and decodes the answer into reply.
+func (b *Broker) ask(ctx context.Context, subject string, query, reply any) error {
+	var body []byte
+	if query != nil {
+		var err error
+		if body, err = json.Marshal(query); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := b.Conn.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		return err
+	}
+	var fault struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(msg.Data, &fault); err != nil {
+		return err
+	}
+	if fault.Error != nil {
+		return fault.Error
+	}
+	return json.Unmarshal(msg.Data, reply)
 }

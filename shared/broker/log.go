@@ -1,0 +1,157 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/triggerd/triggerd/shared/record"
+)
+
+// States of a log in BucketDeployment, in life order.
+const (
+	logIntended = "intended" // its streams may be there or not; nobody uses them yet
+	logCreated  = "created"  // its streams and its first record were there; never make them again
+)
+
+// logEntry is what BucketDeployment knows of one partition's log.
+type logEntry struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+
+	revision uint64
+}
+
+// partition makes partition p's log, or recognises it, and returns its id.
+func (e *ensurer) partition(ctx context.Context, p int) (string, error) {
+	entry, err := e.claim(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	if entry.State == logCreated {
+		return entry.ID, e.recogniseBoth(ctx, p, entry.ID)
+	}
+	return entry.ID, e.create(ctx, p, entry)
+}
+
+// claim reads partition p's entry, or claims a new log id. Of several claims at once one stands, for all.
+func (e *ensurer) claim(ctx context.Context, p int) (logEntry, error) {
+	entry, err := e.entry(ctx, p)
+	if !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return entry, err
+	}
+	entry = logEntry{ID: nuid.Next(), State: logIntended}
+	value, err := json.Marshal(entry)
+	if err != nil {
+		return logEntry{}, err
+	}
+	entry.revision, err = e.deployment.Create(ctx, logKey(p), value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return e.entry(ctx, p)
+	}
+	return entry, err
+}
+
+func (e *ensurer) entry(ctx context.Context, p int) (logEntry, error) {
+	value, revision, err := e.KVGet(ctx, BucketDeployment, logKey(p))
+	if err != nil {
+		return logEntry{}, err
+	}
+	entry := logEntry{revision: revision}
+	if err := json.Unmarshal(value, &entry); err != nil {
+		return logEntry{}, fmt.Errorf("read key %s of bucket %s: %w", logKey(p), BucketDeployment, err)
+	}
+	if entry.ID == "" || entry.State != logIntended && entry.State != logCreated {
+		return logEntry{}, fmt.Errorf("read key %s of bucket %s: unknown state %q: run a newer triggerd", logKey(p), BucketDeployment, entry.State)
+	}
+	return entry, nil
+}
+
+// create makes the streams and the first record of an intended log. Every step can be repeated, by anybody, until the
+// last one has been done by somebody.
+func (e *ensurer) create(ctx context.Context, p int, entry logEntry) error {
+	if err := e.makeStream(ctx, p, e.settings.triggersConfig(p, entry.ID), entry.ID); err != nil {
+		return err
+	}
+	if err := e.makeStream(ctx, p, e.settings.eventsConfig(p, entry.ID), entry.ID); err != nil {
+		return err
+	}
+	if err := e.configure(ctx, p); err != nil {
+		return err
+	}
+	return e.markCreated(ctx, p, entry)
+}
+
+func (e *ensurer) makeStream(ctx context.Context, p int, cfg jetstream.StreamConfig, logID string) error {
+	_, err := e.JS.CreateStream(ctx, cfg)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by us with other settings, or by a stranger
+		_, err = e.known(ctx, cfg.Name, p, logID)
+	}
+	if err != nil {
+		return fmt.Errorf("make stream %s: %w", cfg.Name, err)
+	}
+	return nil
+}
+
+// configure writes the first record of a log. The expected sequence 0 makes it exactly one: a refusal says that somebody,
+// perhaps this process before a lost answer, has written it.
+func (e *ensurer) configure(ctx context.Context, p int) error {
+	config := record.Record{Kind: record.Configure, Limits: e.settings.Limits}
+	batch := record.Batch{Writer: nuid.Next(), Time: time.Now().UnixMilli(), Count: 1, Payload: config.AppendTo(nil)}
+	msg := &nats.Msg{Subject: TriggersSubject(p), Header: batch.Header(), Data: batch.Payload}
+	msg.Header.Set(jetstream.ExpectedLastSeqHeader, "0")
+	msg.Header.Set(jetstream.ExpectedStreamHeader, TriggersStream(p))
+	_, err := e.JS.PublishMsg(ctx, msg)
+	if err != nil && !wrongSequence(err) {
+		return fmt.Errorf("write first record of %s: %w", TriggersStream(p), err)
+	}
+	return nil
+}
+
+// wrongSequence: the server has another last sequence than expected.
+func wrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+func (e *ensurer) markCreated(ctx context.Context, p int, entry logEntry) error {
+	entry.State = logCreated
+	value, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	_, err = e.deployment.Update(ctx, logKey(p), value, entry.revision)
+	if err == nil {
+		e.log.Info("log created", "stream", TriggersStream(p), "log_id", entry.ID)
+		return nil
+	}
+	if !wrongSequence(err) {
+		return fmt.Errorf("mark log %s as created: %w", entry.ID, err)
+	}
+	now, err := e.entry(ctx, p) // somebody was faster
+	if err == nil && (now.ID != entry.ID || now.State != logCreated) {
+		err = fmt.Errorf("mark log %s as created: it is now log %s, %s", entry.ID, now.ID, now.State)
+	}
+	return err
+}
+
+// recogniseBoth checks the streams of a created log and reports what differs from the settings.
+func (e *ensurer) recogniseBoth(ctx context.Context, p int, logID string) error {
+	for _, want := range []jetstream.StreamConfig{e.settings.triggersConfig(p, logID), e.settings.eventsConfig(p, logID)} {
+		info, err := e.known(ctx, want.Name, p, logID)
+		if err != nil {
+			return fmt.Errorf("check stream %s: %w", want.Name, err)
+		}
+		if err := e.align(ctx, info, want); err != nil {
+			return fmt.Errorf("update stream %s: %w", want.Name, err)
+		}
+	}
+	return nil
+}
