@@ -100,6 +100,9 @@ func checkVersion(header map[string][]string) error {
 	if fields.err != nil {
 		return fields.err
 	}
+	if version == 0 {
+		return fmt.Errorf("%w: version 0 was never written", ErrMalformed)
+	}
 	if version != Version {
 		return fmt.Errorf("%w %d: this triggerd reads version %d: run a newer triggerd", ErrVersion, version, Version)
 	}
