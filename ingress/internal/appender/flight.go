@@ -1,0 +1,108 @@
+package appender
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// flight is a batch from the moment it is packed until its fate is known. The partition's goroutine owns it.
+type flight struct {
+	number    uint64
+	calls     []*call // nil: answered already
+	payload   []byte
+	msg       nats.Msg
+	since     time.Time // first sent
+	attempts  int
+	repeatAt  time.Time
+	wait      time.Duration // between the last attempt and repeatAt
+	lost      uint64        // the appender's count of lost connections at the last attempt
+	unsure    bool          // an attempt may have reached the log although nobody said so
+	stillborn error         // why the client took nothing of the first attempt
+}
+
+// verdict is what an answer says of an attempt.
+type verdict uint8
+
+const (
+	unclear verdict = iota // nothing can be concluded
+	stored
+	refused // this attempt was not stored
+)
+
+// errNoResponders: the server knows nobody who would take the message, so nobody has taken it.
+var errNoResponders = errors.New("no stream takes the record: its leader is away")
+
+// judge reads an answer of the stream.
+func judge(msg *nats.Msg) (verdict, uint64, error) {
+	if len(msg.Data) == 0 {
+		if msg.Header.Get("Status") == "503" {
+			return refused, 0, errNoResponders
+		}
+		return unclear, 0, nil
+	}
+	var ack struct {
+		Error    *jetstream.APIError `json:"error"`
+		Sequence uint64              `json:"seq"`
+	}
+	switch err := json.Unmarshal(msg.Data, &ack); {
+	case err != nil:
+		return unclear, 0, nil
+	case ack.Error != nil && ack.Error.ErrorCode == codeDuplicateInFlight:
+		return unclear, 0, nil
+	case ack.Error != nil:
+		return refused, 0, fmt.Errorf("log refuses: %s (%d)", ack.Error.Description, ack.Error.ErrorCode)
+	case ack.Sequence == 0:
+		return unclear, 0, nil
+	}
+	return stored, ack.Sequence, nil
+}
+
+// codeDuplicateInFlight is a cluster's answer to a copy of a message that is just being stored.
+const codeDuplicateInFlight = 10158
+
+// unsent are the errors of publishing that the client gives before it has taken anything of the message.
+var unsent = []error{
+	nats.ErrMaxPayload, nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrReconnectBufExceeded,
+	nats.ErrHeadersNotSupported, nats.ErrInvalidConnection, nats.ErrBadSubject,
+}
+
+func neverSent(err error) bool {
+	for _, e := range unsent {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// replySubject names an attempt, so that its answer can be told from those of others.
+func replySubject(inbox string, number uint64, attempt int) string {
+	var buf [96]byte
+	b := append(buf[:0], inbox...)
+	b = append(b, '.')
+	b = strconv.AppendUint(b, number, 10)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, int64(attempt), 10)
+	return string(b)
+}
+
+// answeredNumber is the batch number in a subject made by replySubject, 0 if it is none.
+func answeredNumber(inbox, subject string) uint64 {
+	rest, ok := strings.CutPrefix(subject, inbox+".")
+	if !ok {
+		return 0
+	}
+	number, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,76 @@
+package appender
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/shared/telemetry"
+)
+
+// cause says why a call was refused.
+type cause string
+
+const (
+	causeAway      cause = "broker_away"
+	causeCanceled  cause = "canceled"
+	causeDraining  cause = "draining"
+	causeQueueFull cause = "queue_full"
+	causeRefused   cause = "log_refused"
+	causeTimeout   cause = "timeout"
+)
+
+var causes = []cause{causeAway, causeCanceled, causeDraining, causeQueueFull, causeRefused, causeTimeout}
+
+// metrics of an appender. Slices are by partition.
+type metrics struct {
+	batchRecords, batchBytes, duration prometheus.Observer
+
+	queue            []prometheus.Gauge
+	repeats, unknown []prometheus.Counter
+	refusals         []map[cause]prometheus.Counter
+}
+
+// newMetrics makes the metrics and registers them, if there is somebody to register with.
+func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
+	histogram := func(what, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(telemetry.Histogram("triggerd_ingress_append_"+what, help, buckets))
+	}
+	counter := func(what, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "triggerd_ingress_append_" + what, Help: help}, labels)
+	}
+	records := histogram("batch_records", "Records in a batch when it is first sent.", prometheus.ExponentialBuckets(1, 2, 11))
+	bytes := histogram("batch_bytes", "Payload of a batch when it is first sent.", prometheus.ExponentialBuckets(128, 2, 14))
+	duration := histogram("duration_seconds", "Time from a call to its acknowledgement, of calls that succeeded.",
+		prometheus.ExponentialBuckets(0.00025, 2, 13))
+	queue := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "triggerd_ingress_append_queue_records", Help: "Records that wait to be sent.",
+	}, []string{"partition"})
+	repeats := counter("repeated_batches_total", "Batches sent again because their fate was unknown.", "partition")
+	unknown := counter("unknown_records_total", "Records sent but not confirmed in their callers' time.", "partition")
+	refusals := counter("refused_records_total", "Records not stored, by cause.", "partition", "cause")
+	if reg != nil {
+		reg.MustRegister(records, bytes, duration, queue, repeats, unknown, refusals)
+	}
+	m := &metrics{batchRecords: records, batchBytes: bytes, duration: duration}
+	for p := range partitions {
+		label := strconv.Itoa(p)
+		m.queue = append(m.queue, queue.WithLabelValues(label))
+		m.repeats = append(m.repeats, repeats.WithLabelValues(label))
+		m.unknown = append(m.unknown, unknown.WithLabelValues(label))
+		m.refusals = append(m.refusals, map[cause]prometheus.Counter{})
+		for _, c := range causes {
+			m.refusals[p][c] = refusals.WithLabelValues(label, string(c))
+		}
+	}
+	return m
+}
+
+// refuse counts a refused call and makes its error.
+func (m *metrics) refuse(p int, c cause, why error) error {
+	m.refused(p, c, 1)
+	return fmt.Errorf("%w: %w", ErrUnavailable, why)
+}
+
+func (m *metrics) refused(p int, c cause, n int) { m.refusals[p][c].Add(float64(n)) }
