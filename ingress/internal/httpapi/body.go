@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/triggerd/triggerd/ingress/internal/appender"
+)
+
+// scratch is what a request needs for as long as it lasts, taken from a pool.
+type scratch struct {
+	body    []byte
+	line    []byte // the record; not ours any more once its fate is unknown
+	account []byte
+	out     []byte // the answer
+	decoder decoder
+}
+
+// maxKept is the largest buffer that goes back into the pool, in bytes.
+const maxKept = 64 << 10
+
+type scratchPool struct{ pool sync.Pool }
+
+func newScratchPool(maxVars int) *scratchPool {
+	return &scratchPool{sync.Pool{New: func() any { return &scratch{decoder: decoder{maxVars: maxVars}} }}}
+}
+
+func (p *scratchPool) get() *scratch { return p.pool.Get().(*scratch) }
+
+func (p *scratchPool) put(s *scratch) {
+	if cap(s.body) <= maxKept && cap(s.line) <= maxKept && cap(s.decoder.compact) <= maxKept {
+		p.pool.Put(s)
+	}
+}
+
+// appended gives the line up unless the appender has let go of it.
+func (s *scratch) appended(err error) {
+	if err != nil && !errors.Is(err, appender.ErrUnavailable) {
+		s.line = nil
+	}
+}
+
+// checkMedia refuses a body of another type and one that is encoded (compressed).
+func checkMedia(r *http.Request, want string) error {
+	if !isMedia(r.Header.Get("Content-Type"), want) {
+		return &failure{code: unsupportedMediaType, text: "Content-Type must be " + want}
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &failure{code: unsupportedMediaType, text: "Content-Encoding is not supported: send the body as it is"}
+	}
+	return nil
+}
+
+func isMedia(contentType, want string) bool {
+	if contentType == want {
+		return true
+	}
+	got, _, err := mime.ParseMediaType(contentType)
+	return err == nil && got == want
+}
+
+// minRead is how much room there is for the first read of a body of unknown length, in bytes.
+const minRead = 4 << 10
+
+// readBody appends the whole body to dst[:0]. It reads no more than limit+1 bytes, and nothing of a body that
+// announces more.
+func readBody(r *http.Request, dst []byte, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return dst, fail(bodyTooLarge)
+	}
+	dst = slices.Grow(dst[:0], int(max(r.ContentLength+1, minRead))) // +1: so that the end is seen without growing
+	for {
+		n, err := r.Body.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case int64(len(dst)) > limit:
+			return dst, fail(bodyTooLarge)
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return dst, &failure{code: invalidJSON, text: "The body was cut off or came too slowly", cut: true, cause: err}
+		case len(dst) == cap(dst):
+			dst = slices.Grow(dst, len(dst))
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/ingress/internal/directory"
+	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+// The fakes stand for the interfaces of this package alone, so that each of their errors can be had at will. That the real ones
+// behave like this is shown where they run against a real broker.
+
+// fakeGate knows tokens by name: the words after the account are its scopes, as in "demo:trigger,admin".
+type fakeGate struct{}
+
+func (fakeGate) Verify(authorization string) (auth.Identity, error) {
+	token, ok := strings.CutPrefix(authorization, "JWT ")
+	account, scopes, ok2 := strings.Cut(token, ":")
+	if !ok || !ok2 {
+		return auth.Identity{}, auth.ErrToken
+	}
+	return auth.Identity{Account: account, Scopes: auth.ParseScopes(strings.ReplaceAll(scopes, ",", " "))}, nil
+}
+
+// appended is one record that reached the fake log.
+type appended struct {
+	partition int
+	account   string
+	line      string
+}
+
+type fakeAppender struct {
+	mu      sync.Mutex
+	err     error
+	entered chan struct{} // if set, told of every append
+	release chan struct{} // if set, what an append waits for
+	lines   []appended
+	silent  bool // keep nothing (benchmarks)
+}
+
+func (f *fakeAppender) Append(ctx context.Context, p int, account string, line []byte) (record.Position, error) {
+	if f.silent {
+		return record.Position{Seq: 10482, Index: 3}, nil
+	}
+	if f.entered != nil {
+		f.entered <- struct{}{}
+	}
+	if f.release != nil {
+		<-f.release
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return record.Position{}, f.err
+	}
+	f.lines = append(f.lines, appended{p, account, string(line)})
+	return record.Position{Seq: uint64(10481 + len(f.lines)), Index: 3}, nil
+}
+
+func (f *fakeAppender) all() []appended {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.lines)
+}
+
+type fakeUsers struct {
+	mu       sync.Mutex
+	verdicts map[string]admission.Verdict // by account/user; others are known
+	learned  []string
+	forgot   []string
+}
+
+func (f *fakeUsers) User(ctx context.Context, p int, account, user string) admission.Verdict {
+	if v, ok := f.verdicts[account+"/"+user]; ok {
+		return v
+	}
+	return admission.Known
+}
+
+func (f *fakeUsers) Learn(account, user string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.learned = append(f.learned, account+"/"+user)
+}
+
+func (f *fakeUsers) Forget(account, user string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgot = append(f.forgot, account+"/"+user)
+}
+
+type fakeDirectory struct {
+	err  error
+	bots map[string][]directory.Module // by account/bot
+}
+
+func (f *fakeDirectory) Bot(ctx context.Context, account string, module int64) (string, bool, error) {
+	if f.err != nil {
+		return "", false, f.err
+	}
+	for key, modules := range f.bots {
+		owner, bot, _ := strings.Cut(key, "/")
+		if owner == account && slices.ContainsFunc(modules, func(m directory.Module) bool { return m.ID == module }) {
+			return bot, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+func (f *fakeDirectory) Declare(ctx context.Context, account, bot string, modules []directory.Module) error {
+	if f.err != nil {
+		return f.err
+	}
+	f.bots[account+"/"+bot] = modules
+	return nil
+}
+
+func (f *fakeDirectory) Modules(ctx context.Context, account, bot string) ([]directory.Module, bool, error) {
+	modules, ok := f.bots[account+"/"+bot]
+	return modules, ok, f.err
+}
+
+type fakeState struct {
+	ask     func(p int, req statequery.Request) (statequery.Reply, error)
+	outcome func(ctx context.Context, account string, p int, id string, wait time.Duration) (*statequery.Outcome, error)
+}
+
+func (f *fakeState) Ask(ctx context.Context, p int, req statequery.Request) (statequery.Reply, error) {
+	if f.ask == nil {
+		return statequery.Reply{}, statequery.ErrSilent
+	}
+	return f.ask(p, req)
+}
+
+func (f *fakeState) Outcome(ctx context.Context, account string, p int, id string, wait time.Duration) (*statequery.Outcome, error) {
+	if f.outcome == nil {
+		return nil, statequery.ErrSilent
+	}
+	return f.outcome(ctx, account, p, id, wait)
+}
+
+type fakeLog struct {
+	err      error
+	messages map[uint64]*jetstream.RawStreamMsg
+}
+
+func (f *fakeLog) Message(ctx context.Context, p int, seq uint64) (*jetstream.RawStreamMsg, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	if m, ok := f.messages[seq]; ok {
+		return m, nil
+	}
+	return nil, jetstream.ErrMsgNotFound
+}
+
+// world is an API over fakes: account demo with the bot shop and its Modules, and account other with one of its own.
+type world struct {
+	api       *API
+	appender  *fakeAppender
+	users     *fakeUsers
+	directory *fakeDirectory
+	state     *fakeState
+	log       *fakeLog
+}
+
+var errFake = errors.New("fake failure")
+
+func newWorld(t testing.TB, change func(*Config)) *world {
+	t.Helper()
+	w := &world{
+		appender: &fakeAppender{}, state: &fakeState{}, log: &fakeLog{messages: map[uint64]*jetstream.RawStreamMsg{}},
+		users: &fakeUsers{verdicts: map[string]admission.Verdict{"demo/nobody": admission.Unknown}},
+		directory: &fakeDirectory{bots: map[string][]directory.Module{
+			"demo/shop":   {{ID: 21890, Name: "Waiting for payment"}, {ID: 1068935, Name: "Payment received"}},
+			"other/store": {{ID: 555, Name: "Theirs"}},
+		}},
+	}
+	cfg := Config{Partitions: 8}
+	if change != nil {
+		change(&cfg)
+	}
+	api, err := New(cfg, Deps{
+		Gate: fakeGate{}, Appender: w.appender, Users: w.users, Directory: w.directory, State: w.state, Log: w.log,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api = api
+	return w
+}
+
+// do sends a request through the handler; header pairs may be empty to leave a default out.
+func (w *world) do(method, path, body string, header ...string) *http.Response {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Authorization", "JWT demo:trigger,runtime,admin")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Del(header[i])
+		if header[i+1] != "" {
+			r.Header.Set(header[i], header[i+1])
+		}
+	}
+	rec := httptest.NewRecorder()
+	w.api.Handler().ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+func text(t testing.TB, r *http.Response) string {
+	t.Helper()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

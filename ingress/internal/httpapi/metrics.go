@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/shared/telemetry"
+)
+
+type metrics struct {
+	requests   *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	accepted   prometheus.Counter
+	unverified prometheus.Counter
+}
+
+// secondsBuckets begin below one fsync of a fast disk and end at the longest wait.
+var secondsBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+// newMetrics registers with reg; a nil reg leaves them unregistered.
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerd_ingress_requests_total", Help: "Requests answered, by route and status code.",
+		}, []string{"route", "code"}),
+		seconds: prometheus.NewHistogramVec(telemetry.Histogram("triggerd_ingress_request_seconds",
+			"Time from a request's headers to its answer.", secondsBuckets), []string{"route"}),
+		accepted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "triggerd_ingress_accepted_total", Help: "Triggers that were accepted: durable in the log.",
+		}),
+		unverified: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "triggerd_ingress_unverified_accepts_total", Help: "Triggers that were accepted while nobody could say whether their user exists.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// accept counts an accepted trigger.
+func (m *metrics) accept(v admission.Verdict) {
+	m.accepted.Inc()
+	if v == admission.Unverified {
+		m.unverified.Inc()
+	}
+}
+
+// unrouted counts an answer to what no route takes. Paths are the callers' invention, so none becomes a label.
+func (m *metrics) unrouted(status int) {
+	m.requests.WithLabelValues("none", strconv.Itoa(status)).Inc()
+}
+
+// routeMetrics are those of one route, looked up once.
+type routeMetrics struct {
+	route   string
+	vec     *prometheus.CounterVec
+	ok      prometheus.Counter // the usual code, without a look-up
+	seconds prometheus.Observer
+}
+
+func (m *metrics) route(path string) *routeMetrics {
+	return &routeMetrics{
+		route: path, vec: m.requests, seconds: m.seconds.WithLabelValues(path),
+		ok: m.requests.WithLabelValues(path, strconv.Itoa(http.StatusOK)),
+	}
+}
+
+func (r *routeMetrics) observe(status int, took time.Duration) {
+	r.seconds.Observe(took.Seconds())
+	if status == http.StatusOK {
+		r.ok.Inc()
+		return
+	}
+	r.vec.WithLabelValues(r.route, strconv.Itoa(status)).Inc()
+}

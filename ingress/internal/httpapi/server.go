@@ -1,0 +1,221 @@
+// Package httpapi is the HTTP surface of triggerd: it judges what strangers send, turns what is good
+// into records, and answers once they are durable.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/ingress/internal/directory"
+	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+// Gate says who calls: auth.Gate.
+type Gate interface {
+	Verify(authorization string) (auth.Identity, error)
+}
+
+// Appender makes records durable: appender.Appender.
+type Appender interface {
+	Append(ctx context.Context, p int, account string, line []byte) (record.Position, error)
+}
+
+// Users knows which users there are: admission.Admission.
+type Users interface {
+	User(ctx context.Context, p int, account, user string) admission.Verdict
+	Learn(account, user string)
+	Forget(account, user string)
+}
+
+// Directory knows the Modules: directory.Directory.
+type Directory interface {
+	Bot(ctx context.Context, account string, module int64) (bot string, ok bool, err error)
+	Declare(ctx context.Context, account, bot string, modules []directory.Module) error
+	Modules(ctx context.Context, account, bot string) (modules []directory.Module, ok bool, err error)
+}
+
+// State asks the owners of partitions: statequery.Client.
+type State interface {
+	Ask(ctx context.Context, p int, req statequery.Request) (statequery.Reply, error)
+	Outcome(ctx context.Context, account string, p int, id string, wait time.Duration) (*statequery.Outcome, error)
+}
+
+// Log reads what was appended, for when no owner can be asked: broker.Broker.
+type Log interface {
+	Message(ctx context.Context, p int, seq uint64) (*jetstream.RawStreamMsg, error)
+}
+
+// Defaults of [Config].
+const (
+	DefaultMaxBody           = 256 << 10 // bytes
+	DefaultMaxVars           = 256
+	DefaultReadHeaderTimeout = 5 * time.Second
+	DefaultReadTimeout       = 15 * time.Second
+	DefaultWriteTimeout      = 45 * time.Second // over the longest wait that a client may ask for
+	DefaultIdleTimeout       = 75 * time.Second
+	DefaultMaxHeaderBytes    = 16 << 10
+	DefaultApplyTimeout      = 5 * time.Second
+	DefaultStateTimeout      = time.Second
+	DefaultImportParallel    = 64
+	DefaultImportErrors      = 100
+)
+
+// Config is what an operator can set. Zero fields take the defaults.
+type Config struct {
+	Partitions        int           // of the deployment; mandatory
+	DefaultWait       time.Duration // wait_time where none is sent
+	OptionalModuleID  bool          // the key module_id may be absent from a trigger
+	MaxBody           int64         // bytes of a body, or of a line of an import
+	MaxVars           int           // custom variables in one request
+	ReadHeaderTimeout time.Duration // for the headers of a request to arrive
+	ReadTimeout       time.Duration // for headers and body; for every piece of an import
+	WriteTimeout      time.Duration // from the end of the headers to the end of the answer
+	IdleTimeout       time.Duration // between two requests of a connection
+	MaxHeaderBytes    int
+	ApplyTimeout      time.Duration // how long a PUT or DELETE waits until it is applied
+	StateTimeout      time.Duration // how long a partition's owner may take to answer
+	ImportParallel    int           // lines of an import that are appended at once
+	ImportErrors      int           // errors that the answer to an import lists
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxBody, DefaultMaxBody)
+	setDefault(&c.MaxVars, DefaultMaxVars)
+	setDefault(&c.ReadHeaderTimeout, DefaultReadHeaderTimeout)
+	setDefault(&c.ReadTimeout, DefaultReadTimeout)
+	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
+	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
+	setDefault(&c.MaxHeaderBytes, DefaultMaxHeaderBytes)
+	setDefault(&c.ApplyTimeout, DefaultApplyTimeout)
+	setDefault(&c.StateTimeout, DefaultStateTimeout)
+	setDefault(&c.ImportParallel, DefaultImportParallel)
+	setDefault(&c.ImportErrors, DefaultImportErrors)
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate joins all faults.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Partitions < 1 {
+		faults = append(faults, fmt.Errorf("partitions is %d, under 1", c.Partitions))
+	}
+	if c.DefaultWait < 0 || c.DefaultWait.Milliseconds() > maxWait {
+		faults = append(faults, fmt.Errorf("default wait is %v, not within 0 and 30 days", c.DefaultWait))
+	}
+	return errors.Join(faults...)
+}
+
+// Deps is what the handlers need. All but Registerer and Logger are mandatory.
+type Deps struct {
+	Gate      Gate
+	Appender  Appender
+	Users     Users
+	Directory Directory
+	State     State
+	Log       Log
+
+	Registerer prometheus.Registerer // nil = metrics are counted, not exposed
+	Logger     *slog.Logger          // nil = slog.Default()
+}
+
+// API is the HTTP surface. Safe for concurrent use.
+type API struct {
+	cfg     Config
+	deps    Deps
+	echo    *echo.Echo
+	server  *http.Server
+	scratch *scratchPool
+	metrics *metrics
+	log     *failureLog
+	routes  map[string][]string // path → methods
+
+	stopping context.Context // ends when Shutdown begins
+	stop     context.CancelFunc
+}
+
+// New prepares the API; it listens nowhere yet.
+func New(cfg Config, deps Deps) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	if deps.Logger == nil {
+		deps.Logger = slog.Default()
+	}
+	a := &API{
+		cfg: cfg, deps: deps, echo: echo.New(), routes: make(map[string][]string),
+		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger),
+	}
+	var err error
+	if a.metrics, err = newMetrics(deps.Registerer); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	a.addRoutes()
+	a.server = a.newServer()
+	return a, nil
+}
+
+func (a *API) newServer() *http.Server {
+	return &http.Server{
+		Handler:           a.Handler(),
+		ReadHeaderTimeout: a.cfg.ReadHeaderTimeout,
+		ReadTimeout:       a.cfg.ReadTimeout,
+		WriteTimeout:      a.cfg.WriteTimeout,
+		IdleTimeout:       a.cfg.IdleTimeout,
+		MaxHeaderBytes:    a.cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(a.deps.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// Serve answers on ln until Shutdown; then it returns nil at once, before the requests in hand are done.
+func (a *API) Serve(ln net.Listener) error {
+	if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops listening, tells long requests (waits, imports) to come to an end, and returns when all are answered. If ctx
+// ends first the connections are cut.
+func (a *API) Shutdown(ctx context.Context) error {
+	a.stop()
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		a.server.Close()
+	}
+	return err
+}
+
+// Handler is the whole surface without a server: for tests, and for whoever brings their own listener.
+func (a *API) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			// What can be read can be asked about. The server itself holds the body back, since
+			// its own copy of the request still says HEAD.
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
+		a.echo.ServeHTTP(w, r)
+	})
+}
