@@ -46,14 +46,14 @@ func (m *Machine) applyToUser(pos record.Position, line []byte) error {
 // applyUnreadable makes a line that is no record a dead letter. If it can be read whose it was, its
 // writer learns of it as of any rejection.
 func (m *Machine) applyUnreadable(pos record.Position, line []byte) error {
-	rejectable := salvage(line, &m.rec)
-	m.bury(pos, line, DeadRecord)
-	if !rejectable {
+	if !salvage(line, &m.rec) {
+		m.bury(pos, line, DeadRecord)
 		return nil
 	}
 	if err := m.prepare(pos); err != nil {
 		return err
 	}
+	m.bury(pos, line, DeadRecord)
 	m.fx.reset()
 	m.fx.reject(&m.in, ReasonPoison)
 	m.write()
