@@ -79,7 +79,7 @@ type Config struct {
 	Timeout       time.Duration // longest time a caller waits
 	Breaker       time.Duration // how long an owner that was silent is not asked
 	CacheTTL      time.Duration // how long a user counts as known after a positive answer
-	CacheUsers    int           // users remembered, about 120 bytes each and the names
+	CacheUsers    int           // users remembered, about 40 bytes each
 	MaxChecks     int           // users in one request, at most statequery.MaxChecks
 	MaxGatherings int           // requests being gathered behind those in flight, per partition and kind
 }
@@ -173,23 +173,24 @@ func New(cfg Config, deps Deps) (*Admission, error) {
 // User says whether the account has the user. It never takes longer than Config.Timeout, nor beyond ctx's end (Unverified then).
 // The strings may be backed by a buffer that is reused once User has returned.
 func (a *Admission) User(ctx context.Context, p int, account, user string) Verdict {
-	if a.cache.has(account, user) {
+	who := statequery.User{Account: account, User: user}
+	if a.cache.has(who) {
 		return Known
 	}
-	r := a.ask(ctx, p, statequery.User{Account: account, User: user})
+	r := a.ask(ctx, p, who)
 	a.metrics.checks[r].Inc()
 	return r.verdict()
 }
 
 // Learn tells the cache that the user exists (a PUT was applied).
 func (a *Admission) Learn(account, user string) {
-	a.cache.learn(account, user)
+	a.cache.learn(statequery.User{Account: account, User: user})
 }
 
 // Forget tells the cache that the user was deleted here; call it when the deletion is applied. It beats a positive answer
 // that was asked for before and arrives after.
 func (a *Admission) Forget(account, user string) {
-	a.cache.forget(account, user)
+	a.cache.forget(statequery.User{Account: account, User: user})
 }
 
 // Close ends every wait with Unverified and returns when all goroutines have ended. Afterwards only the cache answers.

@@ -2,7 +2,6 @@ package admission
 
 import (
 	"hash/maphash"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,11 @@ import (
 
 // shards is how many locks the cache has; a power of two.
 const shards = 64
+
+// print stands for a user: 64 bits of a hash that is seeded anew in each process. Two users in a full cache of half a million share one with a probability
+// of about 10⁻⁸; then one could count as known because the other is, and the machine would judge it: what Unverified means anyway. In return a
+// lookup touches no strings but the caller's, and the collector has nothing to look at.
+type print uint64
 
 // cache remembers users that are known, for a fixed time each, and not more than a fixed number. It holds positive answers only: a user that is
 // not in it may well exist.
@@ -26,8 +30,8 @@ type cache struct {
 // and what was old is dropped whole. That bounds the shard without a list of its entries in some order.
 type shard struct {
 	mu      sync.RWMutex
-	young   map[statequery.User]time.Duration // user → expiry
-	old     map[statequery.User]time.Duration
+	young   map[print]time.Duration // user → expiry
+	old     map[print]time.Duration
 	born    time.Duration // when young became young
 	half    int           // most entries of a generation
 	forgets atomic.Uint64 // raised, under mu, by every forget
@@ -40,19 +44,20 @@ func newCache(users int, ttl time.Duration) *cache {
 	c := &cache{ttl: ttl, start: time.Now(), seed: maphash.MakeSeed()}
 	for i := range c.shard {
 		c.shard[i].half = max(1, users/shards/2)
-		c.shard[i].young = map[statequery.User]time.Duration{}
+		c.shard[i].young = map[print]time.Duration{}
 	}
 	return c
 }
 
-func (c *cache) of(user string) *shard {
-	return &c.shard[maphash.String(c.seed, user)%shards]
+func (c *cache) of(who statequery.User) (*shard, print) {
+	h := maphash.Comparable(c.seed, who)
+	return &c.shard[h%shards], print(h)
 }
 
 // has reports whether the user is known, and counts the hit or miss.
-func (c *cache) has(account, user string) bool {
-	s, now := c.of(user), time.Since(c.start)
-	key := statequery.User{Account: account, User: user}
+func (c *cache) has(who statequery.User) bool {
+	s, key := c.of(who)
+	now := time.Since(c.start)
 	s.mu.RLock()
 	until, ok := s.young[key]
 	if !ok {
@@ -68,28 +73,30 @@ func (c *cache) has(account, user string) bool {
 }
 
 // token is to be taken before asking for the user; put takes the answer only if nothing was forgotten since.
-func (c *cache) token(user string) uint64 { return c.of(user).forgets.Load() }
+func (c *cache) token(who statequery.User) uint64 {
+	s, _ := c.of(who)
+	return s.forgets.Load()
+}
 
 // put remembers a positive answer. A forget of another user in the shard makes it void too; that costs one more question.
 func (c *cache) put(who statequery.User, token uint64) {
-	s := c.of(who.User)
+	s, key := c.of(who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.forgets.Load() == token {
-		s.store(who, time.Since(c.start), c.ttl)
+		s.store(key, time.Since(c.start), c.ttl)
 	}
 }
 
-func (c *cache) learn(account, user string) {
-	s := c.of(user)
-	who := statequery.User{Account: strings.Clone(account), User: strings.Clone(user)}
+func (c *cache) learn(who statequery.User) {
+	s, key := c.of(who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.store(who, time.Since(c.start), c.ttl)
+	s.store(key, time.Since(c.start), c.ttl)
 }
 
-func (c *cache) forget(account, user string) {
-	s, key := c.of(user), statequery.User{Account: account, User: user}
+func (c *cache) forget(who statequery.User) {
+	s, key := c.of(who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgets.Add(1)
@@ -97,11 +104,11 @@ func (c *cache) forget(account, user string) {
 	delete(s.old, key)
 }
 
-func (s *shard) store(who statequery.User, now, ttl time.Duration) {
+func (s *shard) store(key print, now, ttl time.Duration) {
 	if len(s.young) >= s.half || now-s.born >= ttl {
-		s.old, s.young, s.born = s.young, make(map[statequery.User]time.Duration), now
+		s.old, s.young, s.born = s.young, make(map[print]time.Duration), now
 	}
-	s.young[who] = now + ttl
+	s.young[key] = now + ttl
 }
 
 // count sums a number over all shards, for the metrics.

@@ -15,7 +15,7 @@ type gathering struct {
 	slots map[statequery.User]int // index in users; nil while there is one user
 	bytes int                     // at most what users take in the request
 
-	done  chan struct{} // closed by finish, which sets the rest before
+	done  chan struct{} // closed by settle, which sets the rest before
 	once  sync.Once
 	known []bool      // nil: no answer
 	final bool        // what is not known does not exist
@@ -54,18 +54,23 @@ func (g *gathering) add(who statequery.User) int {
 	return slot
 }
 
-// limit ends the wait after d, sent or not.
+// limit ends the wait after d, sent or not. It is called before anybody else knows g.
 func (g *gathering) limit(d time.Duration) {
-	g.timer = time.AfterFunc(d, func() { g.finish(nil, false) })
+	g.timer = time.AfterFunc(d, func() { g.settle(nil, false) })
 }
 
-// finish hands out the answer; only the first one counts.
+// finish hands out the answer, unless the wait has ended already.
 func (g *gathering) finish(known []bool, final bool) {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.settle(known, final)
+}
+
+// settle ends the wait; only the first one counts.
+func (g *gathering) settle(known []bool, final bool) {
 	g.once.Do(func() {
 		g.known, g.final = known, final
-		if g.timer != nil {
-			g.timer.Stop()
-		}
 		close(g.done)
 	})
 }

@@ -168,7 +168,7 @@ func (pt *partition) seal(g *gathering) []statequery.User {
 func (pt *partition) tokens(users []statequery.User) []uint64 {
 	tokens := make([]uint64, len(users))
 	for i := range users {
-		tokens[i] = pt.a.cache.token(users[i].User)
+		tokens[i] = pt.a.cache.token(users[i])
 	}
 	return tokens
 }

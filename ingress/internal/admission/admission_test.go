@@ -1,0 +1,562 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// question is one request that the owner has got; the test answers it, or lets it rot.
+type question struct {
+	p      int
+	req    statequery.Request
+	answer chan answer
+}
+
+type answer struct {
+	reply statequery.Reply
+	err   error
+}
+
+// knows answers with the users that exist; final as a patient request's answer is.
+func (q question) knows(users ...string) {
+	known := make([]bool, len(q.req.Check))
+	for i, u := range q.req.Check {
+		known[i] = slices.Contains(users, u.User)
+	}
+	if q.req.WaitMillis == 0 && slices.Contains(known, false) {
+		q.answer <- answer{statequery.Reply{Known: known, Error: statequery.WordBehind}, statequery.ErrBehind}
+		return
+	}
+	q.answer <- answer{statequery.Reply{Known: known}, nil}
+}
+
+func (q question) fails(err error) { q.answer <- answer{err: err} }
+
+func (q question) users() (names []string) {
+	for _, u := range q.req.Check {
+		names = append(names, u.User)
+	}
+	return names
+}
+
+// owner stands for all partitions' owners.
+type owner struct {
+	t     *testing.T
+	asked chan question
+}
+
+func (o *owner) Ask(ctx context.Context, p int, req statequery.Request) (statequery.Reply, error) {
+	if _, err := statequery.EncodeRequest(req); err != nil {
+		o.t.Errorf("request that cannot be sent: %v", err)
+	}
+	q := question{p, req, make(chan answer, 1)}
+	o.asked <- q
+	select {
+	case a := <-q.answer:
+		return a.reply, a.err
+	case <-ctx.Done():
+		return statequery.Reply{}, fmt.Errorf("%w: %w", statequery.ErrSilent, ctx.Err())
+	}
+}
+
+// next is the question that has been asked by the time that everything has come to rest; the test fails if there is not exactly one.
+func (o *owner) next() question {
+	o.t.Helper()
+	synctest.Wait()
+	if len(o.asked) != 1 {
+		o.t.Fatalf("%d questions at the owner, want 1", len(o.asked))
+	}
+	return <-o.asked
+}
+
+func (o *owner) notAsked() {
+	o.t.Helper()
+	synctest.Wait()
+	if len(o.asked) != 0 {
+		o.t.Fatalf("owner was asked for %v", (<-o.asked).users())
+	}
+}
+
+// bubble runs test on a clock that only moves when all are waiting.
+func bubble(t *testing.T, cfg Config, test func(t *testing.T, a *Admission, o *owner)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		cfg.Partitions = 2
+		o := &owner{t: t, asked: make(chan question, 100)}
+		a, err := New(cfg, Deps{Asker: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		test(t, a, o)
+	})
+}
+
+// asking is a call of User under way.
+type asking struct {
+	verdict chan Verdict
+	started time.Time
+	ended   time.Time // readable once verdict is closed
+}
+
+func ask(ctx context.Context, a *Admission, user string) *asking {
+	c := &asking{verdict: make(chan Verdict, 1), started: time.Now()}
+	go func() {
+		v := a.User(ctx, 1, "demo", user)
+		c.ended = time.Now()
+		c.verdict <- v
+	}()
+	return c
+}
+
+func askMany(t *testing.T, a *Admission, prefix string, n int) (all []*asking) {
+	for i := range n {
+		all = append(all, ask(t.Context(), a, fmt.Sprint(prefix, i)))
+	}
+	return all
+}
+
+func (c *asking) want(t *testing.T, want Verdict) {
+	t.Helper()
+	if got := <-c.verdict; got != want {
+		t.Fatalf("verdict %v, want %v", got, want)
+	}
+}
+
+// pass lets the bubble's clock run.
+func pass(d time.Duration) { <-time.After(d) }
+
+func TestKnownUserIsAskedForOnce(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		first := ask(t.Context(), a, "alice")
+		q := o.next()
+		if q.p != 1 || q.req.WaitMillis != 0 || !slices.Equal(q.req.Check, []statequery.User{{Account: "demo", User: "alice"}}) {
+			t.Errorf("asked %d for %+v", q.p, q.req)
+		}
+		q.knows("alice")
+		first.want(t, Known)
+		ask(t.Context(), a, "alice").want(t, Known)
+		o.notAsked()
+
+		pass(DefaultCacheTTL)
+		again := ask(t.Context(), a, "alice")
+		o.next().knows("alice")
+		again.want(t, Known)
+	})
+}
+
+func TestUnknownIsSaidOnlyWhenFinalAndNeverCached(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		for range 2 {
+			caller := ask(t.Context(), a, "nobody")
+			o.next().knows()
+			q := o.next()
+			if q.req.WaitMillis <= 0 || q.req.WaitMillis >= DefaultTimeout.Milliseconds() {
+				t.Errorf("patient question may be held for %d ms", q.req.WaitMillis)
+			}
+			q.knows()
+			caller.want(t, Unknown)
+		}
+	})
+}
+
+func TestQuickAnswerMayBeFinal(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		caller := ask(t.Context(), a, "nobody")
+		o.next().answer <- answer{statequery.Reply{Known: []bool{false}}, nil}
+		caller.want(t, Unknown)
+	})
+}
+
+func TestOwnerThatIsBehindDeniesNothing(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		caller := ask(t.Context(), a, "newcomer")
+		o.next().knows()
+		o.next().answer <- answer{statequery.Reply{Known: []bool{false}}, statequery.ErrBehind}
+		caller.want(t, Unverified)
+		// It is there, so the breaker stays closed.
+		caller = ask(t.Context(), a, "alice")
+		o.next().knows("alice")
+		caller.want(t, Known)
+	})
+}
+
+func TestCallersGatherWhileARequestIsInFlight(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		first := ask(t.Context(), a, "first")
+		q := o.next()
+		others := askMany(t, a, "u", 999)
+		o.notAsked()
+		q.knows("first")
+		first.want(t, Known)
+		q = o.next()
+		if len(q.req.Check) != 999 {
+			t.Errorf("%d users in the second request", len(q.req.Check))
+		}
+		q.knows(q.users()...)
+		for _, c := range others {
+			c.want(t, Known)
+		}
+		o.notAsked()
+	})
+}
+
+func TestSameUserTakesOneSlot(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		first := ask(t.Context(), a, "first")
+		q := o.next()
+		var same []*asking
+		for range 500 {
+			same = append(same, ask(t.Context(), a, "alice"), ask(t.Context(), a, "bob"))
+		}
+		synctest.Wait()
+		q.knows("first")
+		first.want(t, Known)
+		q = o.next()
+		if names := q.users(); len(names) != 2 {
+			t.Errorf("asked for %v", names)
+		}
+		q.knows("alice", "bob")
+		for _, c := range same {
+			c.want(t, Known)
+		}
+		o.notAsked()
+	})
+}
+
+func TestGatheringsAreBounded(t *testing.T) {
+	bubble(t, Config{MaxChecks: 10, MaxGatherings: 3}, func(t *testing.T, a *Admission, o *owner) {
+		ask(t.Context(), a, "first")
+		q := o.next()
+		waiting := askMany(t, a, "u", 30)
+		synctest.Wait()
+		ask(t.Context(), a, "one too many").want(t, Unverified)
+		for range 3 {
+			q.knows(q.users()...)
+			q = o.next()
+			if len(q.req.Check) != 10 {
+				t.Errorf("%d users in a request", len(q.req.Check))
+			}
+		}
+		q.knows(q.users()...)
+		for _, c := range waiting {
+			c.want(t, Known)
+		}
+	})
+}
+
+// Names of the greatest length, every character of which is escaped on the wire, must not make a request that is too large for the broker.
+func TestGatheringsAreBoundedInBytes(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		var all []*asking
+		for i := range 1001 {
+			all = append(all, ask(t.Context(), a, fmt.Sprintf("%04d%s", i, strings.Repeat(`"`, 252))))
+		}
+		for served := 0; served < 1001; {
+			q := o.next() // Ask checks that the request can be sent
+			served += len(q.req.Check)
+			q.knows(q.users()...)
+		}
+		for _, c := range all {
+			c.want(t, Known)
+		}
+	})
+}
+
+func TestStrangersHoldUpNobody(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		strangers := []*asking{}
+		for i := range patientAtOnce + 2 {
+			strangers = append(strangers, ask(t.Context(), a, fmt.Sprint("stranger", i)))
+			o.next().knows()
+			if i < patientAtOnce {
+				defer o.next().knows() // held by the owner
+			}
+		}
+		friend := ask(t.Context(), a, "alice")
+		o.next().knows("alice")
+		friend.want(t, Known)
+		for _, c := range strangers {
+			c.want(t, Unverified)
+		}
+	})
+}
+
+func TestSilenceTripsTheBreakerAndAProbeMendsIt(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		first := ask(t.Context(), a, "first")
+		o.next()
+		others := askMany(t, a, "u", 100)
+		for _, c := range append(others, first) {
+			c.want(t, Unverified)
+			if took := c.ended.Sub(c.started); took != DefaultTimeout {
+				t.Errorf("caller waited %v", took)
+			}
+		}
+		tripped := time.Now()
+
+		for time.Since(tripped) < DefaultBreaker {
+			c := ask(t.Context(), a, "later")
+			c.want(t, Unverified)
+			if c.ended != c.started {
+				t.Error("caller waited while the breaker was open")
+			}
+			o.notAsked()
+			pass(DefaultBreaker / 8)
+		}
+
+		pass(time.Millisecond)
+		probe := ask(t.Context(), a, "probe")
+		q := o.next()
+		ask(t.Context(), a, "beside the probe").want(t, Unverified)
+		o.notAsked()
+		q.knows("probe")
+		probe.want(t, Known)
+
+		caller := ask(t.Context(), a, "alice")
+		o.next().knows("alice")
+		caller.want(t, Known)
+	})
+}
+
+func TestFailedProbeOpensTheBreakerAgain(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		for range 3 {
+			probe := ask(t.Context(), a, "alice")
+			o.next().fails(statequery.ErrSilent)
+			probe.want(t, Unverified)
+			pass(DefaultBreaker - 1)
+			ask(t.Context(), a, "alice").want(t, Unverified)
+			o.notAsked()
+			pass(1)
+		}
+	})
+}
+
+func TestAbsentOwnerTripsAtOnceAndOnlyItsPartition(t *testing.T) {
+	for name, failure := range map[string]answer{
+		"nobody there":  {err: statequery.ErrSilent},
+		"overloaded":    {err: statequery.ErrOverloaded},
+		"malformed":     {err: statequery.ErrMalformed},
+		"wrong count":   {reply: statequery.Reply{Known: []bool{true, true}}},
+		"strange error": {err: errors.New("strange")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+				caller := ask(t.Context(), a, "alice")
+				o.next().answer <- failure
+				caller.want(t, Unverified)
+				if caller.ended != caller.started {
+					t.Error("caller waited for an owner that had refused")
+				}
+				ask(t.Context(), a, "alice").want(t, Unverified)
+				o.notAsked()
+				go a.User(t.Context(), 0, "demo", "bob")
+				o.next().knows("bob")
+			})
+		})
+	}
+}
+
+func TestLateAnswerFeedsTheCache(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		caller := ask(t.Context(), a, "alice")
+		q := o.next()
+		caller.want(t, Unverified)
+		pass(DefaultBreaker / 2)
+		q.knows("alice")
+		synctest.Wait()
+		ask(t.Context(), a, "alice").want(t, Known)
+		ask(t.Context(), a, "bob").want(t, Unverified) // the breaker is none the wiser
+		o.notAsked()
+	})
+}
+
+func TestForgetBeatsAnAnswerInFlight(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		a.Learn("demo", "alice")
+		ask(t.Context(), a, "alice").want(t, Known)
+		a.Forget("demo", "alice")
+
+		before := ask(t.Context(), a, "alice")
+		q := o.next()
+		a.Forget("demo", "alice")
+		q.knows("alice") // what the owner saw before the deletion
+		before.want(t, Known)
+
+		after := ask(t.Context(), a, "alice")
+		o.next().knows()
+		o.next().knows()
+		after.want(t, Unknown)
+	})
+}
+
+func TestOneCallersEndHarmsNobody(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := ask(ctx, a, "alice"), ask(t.Context(), a, "alice")
+		q := o.next()
+		third, fourth := ask(ctx, a, "bob"), ask(t.Context(), a, "bob")
+		synctest.Wait()
+		cancel()
+		first.want(t, Unverified)
+		third.want(t, Unverified)
+		q.knows("alice")
+		q = o.next()
+		q.knows(q.users()...)
+		second.want(t, Known)
+		fourth.want(t, Known)
+	})
+}
+
+// Whatever the owner does, nobody waits longer than the timeout: neither behind slow requests, nor for a patient one.
+func TestNobodyWaitsLongerThanTheTimeout(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	bubble(t, Config{MaxChecks: 20}, func(t *testing.T, a *Admission, o *owner) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			slow := rand.New(rand.NewPCG(seed, 1))
+			for ctx.Err() == nil {
+				select {
+				case q := <-o.asked:
+					delay := time.Duration(slow.IntN(130)) * time.Millisecond
+					wg.Go(func() { pass(delay); q.knows("u0", "u2", "u4", "u6", "u8") })
+				case <-ctx.Done():
+				}
+			}
+		})
+		var all []*asking
+		for range 3000 {
+			all = append(all, ask(t.Context(), a, fmt.Sprint("u", rng.IntN(50))))
+			pass(time.Duration(rng.IntN(5)) * time.Millisecond)
+		}
+		for _, c := range all {
+			<-c.verdict
+			if took := c.ended.Sub(c.started); took > DefaultTimeout {
+				t.Errorf("caller waited %v", took)
+			}
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestCloseLetsEveryoneGo(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		inFlight := ask(t.Context(), a, "alice")
+		o.next()
+		waiting := askMany(t, a, "u", 10)
+		synctest.Wait()
+		a.Learn("demo", "bob")
+		a.Close()
+		for _, c := range append(waiting, inFlight) {
+			c.want(t, Unverified)
+			if c.ended != c.started {
+				t.Error("caller waited after Close")
+			}
+		}
+		ask(t.Context(), a, "alice").want(t, Unverified)
+		ask(t.Context(), a, "bob").want(t, Known)
+		o.notAsked()
+	})
+}
+
+func TestWhatCannotBeAskedIsUnverified(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
+		for _, c := range []struct {
+			p             int
+			account, user string
+		}{{-1, "demo", "alice"}, {2, "demo", "alice"}, {0, "", "alice"}, {0, "demo", ""}, {0, "demo", "\xff"}, {0, "demo", strings.Repeat("u", 257)}} {
+			if v := a.User(t.Context(), c.p, c.account, c.user); v != Unverified {
+				t.Errorf("%+v: %v", c, v)
+			}
+		}
+		o.notAsked()
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		o := &owner{t: t, asked: make(chan question, 100)}
+		a, err := New(Config{Partitions: 2}, Deps{Asker: o, Registry: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+			t.Error(problems, err)
+		}
+		caller := ask(t.Context(), a, "alice")
+		o.next().knows("alice")
+		caller.want(t, Known)
+		ask(t.Context(), a, "alice").want(t, Known)
+		caller = ask(t.Context(), a, "bob")
+		o.next().fails(statequery.ErrSilent)
+		caller.want(t, Unverified)
+		ask(t.Context(), a, "bob").want(t, Unverified)
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP triggerd_ingress_check_breaker_open 1 while a partition's owner is not asked because it was silent.
+# TYPE triggerd_ingress_check_breaker_open gauge
+triggerd_ingress_check_breaker_open{partition="0"} 0
+triggerd_ingress_check_breaker_open{partition="1"} 1
+# HELP triggerd_ingress_checks_total Users that were not in the cache, by what asking for them gave; all but known and unknown are unverified.
+# TYPE triggerd_ingress_checks_total counter
+triggerd_ingress_checks_total{result="behind"} 0
+triggerd_ingress_checks_total{result="cancelled"} 0
+triggerd_ingress_checks_total{result="full"} 0
+triggerd_ingress_checks_total{result="invalid"} 0
+triggerd_ingress_checks_total{result="known"} 1
+triggerd_ingress_checks_total{result="silent"} 1
+triggerd_ingress_checks_total{result="skipped"} 1
+triggerd_ingress_checks_total{result="unknown"} 0
+# HELP triggerd_ingress_known_users Users in the cache of known users, expired ones included.
+# TYPE triggerd_ingress_known_users gauge
+triggerd_ingress_known_users 1
+# HELP triggerd_ingress_known_users_hits_total Users found in the cache of known users.
+# TYPE triggerd_ingress_known_users_hits_total counter
+triggerd_ingress_known_users_hits_total 1
+# HELP triggerd_ingress_known_users_misses_total Users not found in the cache of known users.
+# TYPE triggerd_ingress_known_users_misses_total counter
+triggerd_ingress_known_users_misses_total 3
+`), "triggerd_ingress_check_breaker_open", "triggerd_ingress_checks_total", "triggerd_ingress_known_users",
+			"triggerd_ingress_known_users_hits_total", "triggerd_ingress_known_users_misses_total"); err != nil {
+			t.Error(err)
+		}
+		pass(DefaultBreaker)
+		if got := a.partitions[1].broken(); got != 0 {
+			t.Errorf("breaker shown open after its time: %v", got)
+		}
+	})
+}
+
+func TestFaultyConfigIsRefused(t *testing.T) {
+	_, err := New(Config{Timeout: -1, MaxChecks: 1001}, Deps{Asker: &owner{}})
+	for _, word := range []string{"partitions", "timeout", "max checks"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%v does not name %s", err, word)
+		}
+	}
+	if _, err := New(Config{Partitions: 1}, Deps{}); err == nil {
+		t.Error("New without an asker")
+	}
+}
