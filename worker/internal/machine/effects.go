@@ -17,12 +17,13 @@ type effects struct {
 
 	sorted []record.Var // scratch of sortVars
 	trace  []byte       // scratch: a kept traceparent as bytes
+	texts  interner
 }
 
 // reset forgets the last judgement and keeps the memory.
 func (fx *effects) reset() {
 	clear(fx.events) // they refer to a payload and to users
-	*fx = effects{events: fx.events[:0], sorted: fx.sorted[:0], trace: fx.trace[:0]}
+	*fx = effects{events: fx.events[:0], sorted: fx.sorted[:0], trace: fx.trace[:0], texts: fx.texts}
 }
 
 // change makes next the user's new state and names its version in the outcome.

@@ -52,10 +52,7 @@ func judgeFire(u *User, i int, now Millis, fx *effects) {
 	p := &u.Pending[i]
 	next := u.next(now)
 	next.removePending(i)
-	next.Module, next.HasModule = p.Module, true
-	if p.Bot != "" {
-		next.Bot = p.Bot
-	}
+	next.moveTo(p.Module, p.Bot)
 	next.remember(Change{ID: p.Due.Position, At: now, ModuleBefore: u.module(), ModuleAfter: p.Module})
 	fx.outcome = Outcome{Position: p.Due.Position, Kind: record.Trigger, Status: Redirected,
 		AcceptedAt: p.AcceptedAt, AppliedAt: now}

@@ -65,7 +65,7 @@ func judgeTrigger(in *input, fx *effects) {
 	case later:
 		fx.scheduleRedirect(in, next)
 	case redirect:
-		next.moveTo(in.rec.Module, in.rec.Bot)
+		next.moveTo(in.rec.Module, fx.texts.text(in.rec.Bot))
 		fx.finish(in, Redirected)
 	default:
 		fx.finish(in, Applied)
@@ -78,12 +78,8 @@ func judgeTrigger(in *input, fx *effects) {
 // scheduleRedirect lets the redirect wait in the user and in the due index.
 func (fx *effects) scheduleRedirect(in *input, next *User) {
 	fx.schedule, fx.due = true, Due{At: after(in.now, in.rec.Wait), Position: in.pos}
-	bot := next.Bot
-	if bot != string(in.rec.Bot) {
-		bot = string(in.rec.Bot)
-	}
 	next.addPending(Pending{
-		Due: fx.due, Module: in.rec.Module, Bot: bot,
+		Due: fx.due, Module: in.rec.Module, Bot: fx.texts.text(in.rec.Bot),
 		AcceptedAt: in.acceptedAt, Trace: string(in.rec.Trace),
 	})
 	fx.finish(in, Scheduled)
@@ -120,7 +116,7 @@ func judgeRegister(in *input, fx *effects) {
 		fx.reject(in, ReasonTooMuchState)
 		return
 	}
-	next.setBot(in.rec.Bot)
+	next.setBot(fx.texts.text(in.rec.Bot))
 	if in.rec.HasModule {
 		next.Module, next.HasModule = in.rec.Module, true
 	}
@@ -157,7 +153,7 @@ func (u *User) mergeWithin(in *input, fx *effects) (names []string, ok bool) {
 	if p.bytes > max(u.VarBytes, in.limits.MaxUserBytes) {
 		return nil, false
 	}
-	return u.merge(p), true
+	return u.merge(p, &fx.texts), true
 }
 
 // changeOf is the entry of the record in the user's list of changes.

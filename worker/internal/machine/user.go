@@ -81,16 +81,15 @@ func (u *User) next(now Millis) *User {
 }
 
 // moveTo puts the conversation at a module, and with that bot unless bot is empty.
-func (u *User) moveTo(module int64, bot []byte) {
+func (u *User) moveTo(module int64, bot string) {
 	u.Module, u.HasModule = module, true
 	u.setBot(bot)
 }
 
-// setBot changes the bot unless bot is empty. Most triggers stay with their bot, so an equal
-// name is not allocated again.
-func (u *User) setBot(bot []byte) {
-	if len(bot) > 0 && u.Bot != string(bot) {
-		u.Bot = string(bot)
+// setBot changes the bot unless bot is empty.
+func (u *User) setBot(bot string) {
+	if bot != "" {
+		u.Bot = bot
 	}
 }
 

@@ -38,12 +38,12 @@ func (u *User) planMerge(set []record.Var) plan {
 
 // merge overwrites the user's variables as planned. It builds a new slice; values that stay are shared with the
 // previous version, new ones are copied out of the message. It returns the names that were set, sorted.
-func (u *User) merge(p plan) (names []string) {
+func (u *User) merge(p plan, in *interner) (names []string) {
 	if len(p.set) == 0 {
 		return nil
 	}
-	rest := u.Vars
-	names = make([]string, 0, len(p.set))
+	names, rest := u.sameNames(p.set), u.Vars
+	known := names != nil
 	vars := make([]Var, 0, len(rest)+p.fresh)
 	values := makeArena(p.set)
 	for _, v := range p.set {
@@ -53,12 +53,33 @@ func (u *User) merge(p plan) (names []string) {
 		if found {
 			set.Name, rest = rest[0].Name, rest[1:]
 		} else {
-			set.Name = string(v.Name)
+			set.Name = in.text(v.Name)
 		}
-		vars, names = append(vars, set), append(names, set.Name)
+		vars = append(vars, set)
+		if !known {
+			names = append(names, set.Name)
+		}
 	}
 	u.Vars, u.VarBytes = append(vars, rest...), p.bytes
 	return names
+}
+
+// sameNames is the list of names of the user's last change if it is that of set, and otherwise nil. Those who
+// send triggers send the same names again and again: one list then serves all changes.
+func (u *User) sameNames(set []record.Var) []string {
+	if len(u.Changes) == 0 {
+		return nil
+	}
+	last := u.Changes[len(u.Changes)-1].Variables
+	if len(last) != len(set) {
+		return nil
+	}
+	for i := range set {
+		if last[i] != string(set[i].Name) {
+			return nil
+		}
+	}
+	return last
 }
 
 // findVar is where name is in vars, or belongs. Few variables are the rule, hundreds of thousands are possible.
