@@ -1,0 +1,98 @@
+package ingress
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/ingress/internal/appender"
+	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/ingress/internal/httpapi"
+	"github.com/triggerd/triggerd/shared/config"
+)
+
+// Defaults of Config; the rest are those of the packages that use them.
+const (
+	DefaultHTTPAddr     = "127.0.0.1:8080"
+	DefaultDrainTimeout = 10 * time.Second
+)
+
+// Config is what an ingress can be told.
+type Config struct {
+	HTTPAddr        string        // port 0 takes a free one
+	KeysFile        string        // JWKS with the public keys of the token issuers; mandatory
+	TokenAudience   string        // what aud must name
+	TokenIssuer     string        // what iss must be; empty = any
+	DefaultWait     time.Duration // of a redirect, where the trigger gives none
+	RequireModuleID bool          // the key module_id must be in a trigger, if only with null
+	MaxBody         int64         // bytes of a request's body
+	MaxVars         int           // custom variables in one request
+	AppendTimeout   time.Duration // how long a request waits for its record to be durable
+	QueueRecords    int           // records waiting per partition
+	QueueBytes      int           // bytes of the records waiting per partition
+	CheckTimeout    time.Duration // how long a request waits to hear whether its user exists
+	CacheUsers      int           // known users that are remembered
+	DrainTimeout    time.Duration // for requests in hand when the ingress stops
+}
+
+// RegisterFlags adds the flags and sets the defaults.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.HTTPAddr, "http-addr", DefaultHTTPAddr, "`address` of the public port; port 0 takes a free one")
+	fs.StringVar(&c.KeysFile, "keys-file", c.KeysFile, "JWKS `file` with the public keys of the token issuers, read again when it changes")
+	fs.StringVar(&c.TokenAudience, "token-audience", auth.DefaultAudience, "what a token's aud must name")
+	fs.StringVar(&c.TokenIssuer, "token-issuer", "", "what a token's iss must be; empty takes any")
+	fs.DurationVar(&c.DefaultWait, "default-wait-time", 0, "delay of a redirect whose trigger gives no wait_time")
+	fs.BoolVar(&c.RequireModuleID, "require-module-id", true, "refuse a trigger without the key module_id (null is fine)")
+	c.MaxBody = httpapi.DefaultMaxBody
+	fs.Var((*config.Bytes)(&c.MaxBody), "max-body", "`size` of a request's body")
+	fs.IntVar(&c.MaxVars, "max-vars", httpapi.DefaultMaxVars, "custom variables in one request")
+	fs.DurationVar(&c.AppendTimeout, "append-timeout", appender.DefaultTimeout, "how long a request waits for its record to be durable")
+	fs.IntVar(&c.QueueRecords, "queue-records", appender.DefaultQueueRecords, "records that may wait in a partition's queue")
+	fs.IntVar(&c.QueueBytes, "queue-bytes", appender.DefaultQueueBytes, "bytes of the records that may wait in a partition's queue")
+	fs.DurationVar(&c.CheckTimeout, "check-timeout", admission.DefaultTimeout, "how long a request waits to hear whether its user exists")
+	fs.IntVar(&c.CacheUsers, "cache-users", admission.DefaultCacheUsers, "known users that are remembered for 30 s")
+	fs.DurationVar(&c.DrainTimeout, "http-drain-timeout", DefaultDrainTimeout, "for requests in hand when the process stops")
+}
+
+// Validate joins all faults.
+func (c *Config) Validate() error {
+	var faults []error
+	if c.KeysFile == "" {
+		faults = append(faults, errors.New("-keys-file is empty"))
+	}
+	if c.TokenAudience == "" {
+		faults = append(faults, errors.New("-token-audience is empty"))
+	}
+	positive := func(name string, v int64) {
+		if v < 1 {
+			faults = append(faults, fmt.Errorf("-%s is %d, under 1", name, v))
+		}
+	}
+	positive("max-body", c.MaxBody)
+	positive("max-vars", int64(c.MaxVars))
+	positive("http-drain-timeout", int64(c.DrainTimeout))
+	positive("check-timeout", int64(c.CheckTimeout))
+	positive("append-timeout", int64(c.AppendTimeout))
+	positive("queue-records", int64(c.QueueRecords))
+	positive("queue-bytes", int64(c.QueueBytes))
+	positive("cache-users", int64(c.CacheUsers))
+	return errors.Join(append(faults, c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
+}
+
+func (c *Config) gate(deps Deps) auth.Config {
+	return auth.Config{KeysFile: c.KeysFile, Audience: c.TokenAudience, Issuer: c.TokenIssuer, Logger: deps.Logger, Registerer: deps.Registerer}
+}
+
+func (c *Config) appender(partitions int) appender.Config {
+	return appender.Config{Partitions: partitions, Timeout: c.AppendTimeout, QueueRecords: c.QueueRecords, QueueBytes: c.QueueBytes}
+}
+
+func (c *Config) admission(partitions int) admission.Config {
+	return admission.Config{Partitions: partitions, Timeout: c.CheckTimeout, CacheUsers: c.CacheUsers}
+}
+
+func (c *Config) api(partitions int) httpapi.Config {
+	return httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars}
+}

@@ -1,0 +1,157 @@
+// Package ingress takes triggers from third parties over HTTP and makes them durable in the log. It is a program as a value: a binary of
+// its own ([github.com/triggerd/triggerd/ingress/cmd/ingress]), or a part of standalone.
+//
+// # Usage
+//
+//	in, err := ingress.New(cfg, ingress.Deps{Broker: b, Logger: log, Registerer: reg, Health: health})
+//	log.Info("listening", "addr", in.Addr())
+//	err = in.Run(ctx)
+//
+// # Ordering
+//
+// A request passes the token gate, the decoder, the directory of Modules and the admission check, while its record already waits behind the
+// batch in flight. It is answered when the batch is durable. Many ingresses serve one deployment; none knows of another.
+//
+// # Failure
+//
+// Accepting depends on the broker alone: workers may be away. While the broker is away everything is answered with 503 and no restart is
+// needed when it is back.
+//
+// # Stopping
+//
+// When Run's context ends the port is closed, requests in hand are answered within Config.DrainTimeout, and what they appended is
+// resolved; then Run returns.
+//
+// # Concurrency
+//
+// Several ingresses run in one process, each with a registry of its own.
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/ingress/internal/appender"
+	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/ingress/internal/directory"
+	"github.com/triggerd/triggerd/ingress/internal/httpapi"
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+// Deps is what an ingress works with; it owns none of it.
+type Deps struct {
+	Broker     *broker.Broker        // of an ensured deployment
+	Logger     *slog.Logger          // nil = nothing is logged
+	Registerer prometheus.Registerer // nil = metrics are kept and shown to nobody
+	Health     *lifecycle.Health     // nil = nobody asks
+}
+
+// Ingress is bound to its port from New on and serves while it runs.
+type Ingress struct {
+	cfg       Config
+	log       *slog.Logger
+	listener  net.Listener
+	appender  *appender.Appender
+	admission *admission.Admission
+	directory *directory.Directory
+	api       *httpapi.API
+}
+
+// New binds the port and makes the parts. Whoever gets an Ingress must Run it, if only with a context that has ended: that releases what
+// it holds. cfg must be valid.
+func New(cfg Config, deps Deps) (*Ingress, error) {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	in := &Ingress{cfg: cfg, log: deps.Logger}
+	if err := in.make(deps); err != nil {
+		in.closeParts(context.Background())
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
+	return in, nil
+}
+
+// make creates the parts, each needing those before it.
+func (in *Ingress) make(deps Deps) (err error) {
+	gate, err := auth.New(in.cfg.gate(deps))
+	if err != nil {
+		return err
+	}
+	deps.Health.Register("keys", gate.Ready)
+	state := statequery.NewClient(deps.Broker.Conn)
+	partitions := deps.Broker.Partitions()
+	in.appender, err = appender.New(in.cfg.appender(partitions), appender.Deps{
+		Conn: deps.Broker.Conn, Registerer: deps.Registerer, Log: deps.Logger})
+	if err != nil {
+		return err
+	}
+	in.admission, err = admission.New(in.cfg.admission(partitions), admission.Deps{Asker: state, Registry: deps.Registerer})
+	if err != nil {
+		return err
+	}
+	in.directory, err = directory.New(directory.Config{}, directory.Deps{
+		Conn: deps.Broker.Conn, JS: deps.Broker.JS, Registry: deps.Registerer, Log: deps.Logger})
+	if err != nil {
+		return err
+	}
+	in.api, err = httpapi.New(in.cfg.api(partitions), httpapi.Deps{
+		Gate: gate, Appender: in.appender, Users: in.admission, Directory: in.directory, State: state, Log: deps.Broker,
+		Registerer: deps.Registerer, Logger: deps.Logger})
+	if err != nil {
+		return err
+	}
+	if in.listener, err = net.Listen("tcp", in.cfg.HTTPAddr); err != nil {
+		return fmt.Errorf("bind http port: %w", err)
+	}
+	return nil
+}
+
+// Addr is the bound address, host:port.
+func (in *Ingress) Addr() string { return in.listener.Addr().String() }
+
+// Run serves until ctx ends and then drains. It may be called once.
+func (in *Ingress) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- in.api.Serve(in.listener) }()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		served <- nil
+	}
+	in.log.Info("ingress drains", "limit", in.cfg.DrainTimeout)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.DrainTimeout)
+	defer cancel()
+	stopped := in.api.Shutdown(drain)
+	return errors.Join(err, <-served, stopped, in.closeParts(drain))
+}
+
+// Part is the ingress as a part of a program.
+func (in *Ingress) Part() lifecycle.Part {
+	return lifecycle.Part{Name: "ingress", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		return in.Run(ctx)
+	}}
+}
+
+// closeParts ends what New has made so far, users before what they use.
+func (in *Ingress) closeParts(ctx context.Context) (err error) {
+	if in.admission != nil {
+		in.admission.Close()
+	}
+	if in.directory != nil {
+		in.directory.Close()
+	}
+	if in.appender != nil {
+		err = in.appender.Close(ctx)
+	}
+	return err
+}
