@@ -132,8 +132,8 @@ type Asker interface {
 
 // Deps is what an Admission works with.
 type Deps struct {
-	Asker    Asker
-	Registry prometheus.Registerer // nil: metrics are kept and shown to nobody
+	Asker      Asker
+	Registerer prometheus.Registerer // nil: metrics are kept and shown to nobody
 }
 
 // Admission is safe for concurrent use.
@@ -163,7 +163,7 @@ func New(cfg Config, deps Deps) (*Admission, error) {
 		a.partitions = append(a.partitions, newPartition(a, p))
 	}
 	a.metrics = newMetrics(a)
-	if err := a.metrics.register(deps.Registry); err != nil {
+	if err := a.metrics.register(deps.Registerer); err != nil {
 		a.cancel()
 		return nil, fmt.Errorf("admission: %w", err)
 	}

@@ -498,7 +498,7 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewPedanticRegistry()
 		o := &owner{t: t, asked: make(chan question, 100)}
-		a, err := New(Config{Partitions: 2}, Deps{Asker: o, Registry: reg})
+		a, err := New(Config{Partitions: 2}, Deps{Asker: o, Registerer: reg})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -73,17 +72,27 @@ func (d *Directory) write(ctx context.Context, account string, cat *catalogue) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(d.cfg.DeclareTimeout/3, d.cfg.ReadTimeout))
 	defer cancel()
-	msg := &nats.Msg{Subject: subject(key(account)), Data: data, Header: nats.Header{}}
-	ack, err := d.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(cat.revision))
+	revision, err := d.put(ctx, key(account), data, cat.revision)
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", Bucket, err)
 	}
-	d.copy.feed(account, index(cat.bots, ack.Sequence))
+	d.copy.feed(account, index(cat.bots, revision))
 	return nil
 }
 
+func (d *Directory) put(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
+	bucket, err := d.broker.JS.KeyValue(ctx, Bucket)
+	if err != nil {
+		return 0, err
+	}
+	if revision == 0 {
+		return bucket.Create(ctx, key, data) // over the marker of a deletion too
+	}
+	return bucket.Update(ctx, key, data, revision)
+}
+
 func (d *Directory) maxValue() int {
-	return min(d.cfg.MaxValueBytes, int(d.conn.MaxPayload())-payloadSlack)
+	return min(d.cfg.MaxValueBytes, int(d.broker.Conn.MaxPayload())-payloadSlack)
 }
 
 // final reports whether repeating could not help.
@@ -93,11 +102,9 @@ func final(err error) bool {
 	return errors.As(err, &taken) || errors.As(err, &limit) || errors.Is(err, errClosed) || errors.Is(err, errUnreadable)
 }
 
-// lostRace reports whether another Declare of the account came first. A replicated stream uses a code of its own for it.
+// lostRace reports whether another Declare of the account came first.
 func lostRace(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) &&
-		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // pause waits before the next attempt; false if there is no time for one.

@@ -32,13 +32,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/shared/broker"
 )
 
-// Bucket is the KV bucket; it must exist (shared/broker makes it).
-const Bucket = "MODULES"
+// Bucket is the KV bucket; broker.Ensure has made it.
+const Bucket = broker.BucketModules
 
 // Defaults of Config.
 const (
@@ -88,19 +88,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Deps is what a Directory works with. Conn and JS stay the caller's.
+// Deps is what a Directory works with. The broker stays the caller's.
 type Deps struct {
-	Conn     *nats.Conn
-	JS       jetstream.JetStream
-	Registry prometheus.Registerer // nil: metrics are kept and shown to nobody
-	Log      *slog.Logger          // nil: nothing is logged
+	Broker     *broker.Broker
+	Registerer prometheus.Registerer // nil: metrics are kept and shown to nobody
+	Log        *slog.Logger          // nil: nothing is logged
 }
 
 // Directory is safe for concurrent use.
 type Directory struct {
 	cfg     Config
-	conn    *nats.Conn
-	js      jetstream.JetStream
+	broker  *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
 	copy    *replica
@@ -121,14 +119,14 @@ func New(cfg Config, deps Deps) (*Directory, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	d := &Directory{
-		cfg: cfg.withDefaults(), conn: deps.Conn, js: deps.JS, log: deps.Log,
+		cfg: cfg.withDefaults(), broker: deps.Broker, log: deps.Log,
 		copy: newReplica(), listed: make(chan struct{}),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.metrics = newMetrics(d.copy)
-	if err := d.metrics.register(deps.Registry); err != nil {
+	if err := d.metrics.register(deps.Registerer); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())

@@ -4,42 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/shared/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// broker runs a real NATS with the bucket in it.
-func broker(t testing.TB) *natstest.Server {
+// start runs a real NATS with a deployment in it.
+func start(t testing.TB) *natstest.Server {
 	t.Helper()
 	srv := natstest.Start(t, natstest.Lazy())
-	_, err := srv.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: Bucket, Storage: jetstream.FileStorage})
+	ensure(t, srv.Connect())
+	return srv
+}
+
+func ensure(t testing.TB, conn *nats.Conn) *broker.Broker {
+	t.Helper()
+	settings := broker.Settings{
+		Partitions: 1, TriggersMaxBytes: 1 << 20, EventsMaxBytes: 1 << 20,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3600000},
+	}
+	b, err := broker.Ensure(t.Context(), conn, settings, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return srv
+	return b
 }
 
 // ingress is one directory with a connection of its own, whose first list is complete.
 func ingress(t testing.TB, srv *natstest.Server, cfg Config) *Directory {
 	t.Helper()
-	conn := srv.Connect()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := New(cfg, Deps{Conn: conn, JS: js})
+	return over(t, srv.Connect(), cfg)
+}
+
+func over(t testing.TB, conn *nats.Conn, cfg Config) *Directory {
+	t.Helper()
+	d, err := New(cfg, Deps{Broker: ensure(t, conn)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +85,7 @@ func wantBot(t testing.TB, d *Directory, account string, module int64, want stri
 }
 
 func TestDeclaredAtOneIsKnownAtOnceAtAnother(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	one, other := ingress(t, srv, Config{}), deaf(t, srv, Config{})
 	for i := range int64(100) {
 		declare(t, one, "demo", "shop", Module{ID: i, Name: "Payment received"})
@@ -84,7 +97,7 @@ func TestDeclaredAtOneIsKnownAtOnceAtAnother(t *testing.T) {
 
 // A read that was in flight when a Module was declared must not answer a question that was asked afterwards.
 func TestSharedReadIsNotOlderThanTheQuestion(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	one, other := ingress(t, srv, Config{}), deaf(t, srv, Config{ReadTimeout: 10 * time.Second})
 	ctx, cancel := context.WithCancel(t.Context())
 	var noise sync.WaitGroup
@@ -104,19 +117,9 @@ func TestSharedReadIsNotOlderThanTheQuestion(t *testing.T) {
 }
 
 func TestCallersShareReads(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	proxy := srv.Proxy()
-	conn := srv.ConnectTo(proxy.URL())
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := New(Config{ReadTimeout: natstest.Patience}, Deps{Conn: conn, JS: js})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.Close)
-	<-d.Listed()
+	d := over(t, srv.ConnectTo(proxy.URL()), Config{ReadTimeout: natstest.Patience})
 	proxy.Hold()
 	var callers sync.WaitGroup
 	for range 1000 {
@@ -141,7 +144,7 @@ func TestCallersShareReads(t *testing.T) {
 }
 
 func TestModulesListsWhatTheLeaderHas(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	one, other := ingress(t, srv, Config{}), deaf(t, srv, Config{})
 	if _, ok, err := other.Modules(t.Context(), "demo", "shop"); ok || err != nil {
 		t.Fatalf("Modules of an undeclared bot: %v, %v", ok, err)
@@ -162,7 +165,7 @@ func TestModulesListsWhatTheLeaderHas(t *testing.T) {
 }
 
 func TestDeclareReplacesTheWholeSet(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := deaf(t, srv, Config{})
 	declare(t, d, "demo", "shop", Module{ID: 1}, Module{ID: 2})
 	declare(t, d, "demo", "shop", Module{ID: 2}, Module{ID: 3})
@@ -174,7 +177,7 @@ func TestDeclareReplacesTheWholeSet(t *testing.T) {
 }
 
 func TestTakenIdChangesNothing(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{})
 	declare(t, d, "demo", "shop", Module{ID: 1}, Module{ID: 2})
 	declare(t, d, "demo", "forms", Module{ID: 7})
@@ -189,7 +192,7 @@ func TestTakenIdChangesNothing(t *testing.T) {
 }
 
 func TestDeclareIsIdempotent(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{})
 	declare(t, d, "demo", "shop", Module{ID: 1}, Module{ID: 2})
 	before := d.copy.get("demo").revision
@@ -200,7 +203,7 @@ func TestDeclareIsIdempotent(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{MaxModules: 3, MaxBots: 2, MaxValueBytes: 1000})
 	declare(t, d, "full", "a", Module{ID: 1})
 	declare(t, d, "full", "b")
@@ -284,7 +287,7 @@ func TestGoldenValueAndKey(t *testing.T) {
 }
 
 func TestUnknownVersionIsRefusedNotOverwritten(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{})
 	bucket, err := srv.JetStream().KeyValue(t.Context(), Bucket)
 	if err != nil {

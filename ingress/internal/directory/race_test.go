@@ -18,7 +18,7 @@ func TestIdsStayUniqueUnderRaces(t *testing.T) {
 	const bots, ids, rounds = 6, 8, 30
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	srv := broker(t)
+	srv := start(t)
 	cfg := Config{DeclareTimeout: natstest.Patience}
 	ingresses := []*Directory{ingress(t, srv, cfg), ingress(t, srv, cfg)}
 	revisions := watchRevisions(t, srv)
@@ -117,7 +117,7 @@ func assertUnique(t *testing.T, cat *catalogue) {
 }
 
 func TestListingAgainRepairsAMissedChange(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{RelistEvery: 20 * time.Millisecond})
 	declare(t, d, "demo", "shop", Module{ID: 1})
 	d.copy.mu.Lock()
@@ -127,7 +127,7 @@ func TestListingAgainRepairsAMissedChange(t *testing.T) {
 }
 
 func TestWatchBringsChangesAndDeletions(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	one, other := ingress(t, srv, Config{}), ingress(t, srv, Config{})
 	declare(t, one, "demo", "shop", Module{ID: 1})
 	natstest.Eventually(t, func() bool { _, ok := other.copy.bot("demo", 1); return ok }, "the other's copy has the module")
@@ -145,7 +145,7 @@ func TestWatchBringsChangesAndDeletions(t *testing.T) {
 }
 
 func TestBrokerAwayIsAnErrorAndNeverUnknown(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	d := ingress(t, srv, Config{ReadTimeout: 50 * time.Millisecond, DeclareTimeout: 100 * time.Millisecond})
 	declare(t, d, "demo", "shop", Module{ID: 1})
 	srv.Stop()
@@ -160,7 +160,7 @@ func TestBrokerAwayIsAnErrorAndNeverUnknown(t *testing.T) {
 }
 
 func TestWatchSurvivesARestartOfTheBroker(t *testing.T) {
-	srv := broker(t)
+	srv := start(t)
 	one, other := ingress(t, srv, Config{DeclareTimeout: natstest.Patience}), ingress(t, srv, Config{})
 	srv.Restart()
 	declare(t, one, "demo", "shop", Module{ID: 1})

@@ -2,14 +2,10 @@ package directory
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/textproto"
-	"strings"
 	"sync"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -100,8 +96,7 @@ func (r *reads) close() {
 	r.closed = true
 }
 
-// leader reads the account's key from the leader of the bucket's stream and feeds the copy. The client library's own Get would ask any replica,
-// which may be behind; hence the API by hand.
+// leader reads the account's key from the leader of the bucket's stream and feeds the copy.
 func (d *Directory) leader(ctx context.Context, account string) (*catalogue, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ReadTimeout)
 	defer cancel()
@@ -111,78 +106,19 @@ func (d *Directory) leader(ctx context.Context, account string) (*catalogue, err
 		return nil, fmt.Errorf("read from the leader of %s: %w", Bucket, err)
 	}
 	d.metrics.reads.WithLabelValues("ok").Inc()
+	if cat.revision == 0 {
+		return cat, nil // nothing to feed, and whatever the copy has was deleted
+	}
 	return d.copy.feed(account, cat), nil
 }
 
-// stored is a message as the stream API shows it.
-type stored struct {
-	Sequence uint64 `json:"seq"`
-	Header   []byte `json:"hdrs"`
-	Data     []byte `json:"data"`
-}
-
 func (d *Directory) readKey(ctx context.Context, key string) (*catalogue, error) {
-	ask, err := json.Marshal(map[string]string{"last_by_subj": subject(key)})
-	if err != nil {
-		return nil, err
-	}
-	msg, err := d.conn.RequestWithContext(ctx, d.api("STREAM.MSG.GET.KV_"+Bucket), ask)
-	if err != nil {
-		return nil, err
-	}
-	var reply struct {
-		Message *stored             `json:"message"`
-		Error   *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(msg.Data, &reply); err != nil {
-		return nil, fmt.Errorf("parse reply: %w", err)
-	}
-	switch {
-	case reply.Error != nil && reply.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+	data, revision, err := d.broker.KVGet(ctx, Bucket, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return index(nil, 0), nil
-	case reply.Error != nil:
-		return nil, reply.Error
-	case reply.Message == nil:
-		return nil, errors.New("reply has neither message nor error")
 	}
-	return reply.Message.parse()
-}
-
-// parse reads the value, unless the message says that the key was deleted.
-func (s *stored) parse() (*catalogue, error) {
-	if len(s.Header) > 0 {
-		header, err := nats.DecodeHeadersMsg(s.Header)
-		if err != nil {
-			return nil, fmt.Errorf("parse headers: %w", err)
-		}
-		if removed(header) {
-			return index(nil, s.Sequence), nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	return parse(s.Data, s.Sequence)
-}
-
-func removed(h nats.Header) bool {
-	for name := range h {
-		switch textproto.CanonicalMIMEHeaderKey(name) {
-		case "Kv-Operation", "Nats-Marker-Reason":
-			return true
-		}
-	}
-	return false
-}
-
-// subject of a key in the bucket's stream.
-func subject(key string) string { return "$KV." + Bucket + "." + key }
-
-// api is a subject of the JetStream API, under the prefix that the JetStream handle was opened with.
-func (d *Directory) api(name string) string {
-	prefix := jetstream.DefaultAPIPrefix
-	switch opts := d.js.Options(); {
-	case opts.APIPrefix != "":
-		prefix = opts.APIPrefix
-	case opts.Domain != "":
-		prefix = "$JS." + opts.Domain + ".API."
-	}
-	return strings.TrimSuffix(prefix, ".") + "." + name
+	return parse(data, revision)
 }

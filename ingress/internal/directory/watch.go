@@ -24,8 +24,8 @@ const stopPatience = 5 * time.Second
 // connection was lost and found: listing again is nothing but a new watch.
 func (d *Directory) keepWatching() {
 	defer d.wg.Done()
-	reconnected := d.conn.StatusChanged(nats.CONNECTED)
-	defer d.conn.RemoveStatusListener(reconnected)
+	reconnected := d.broker.Conn.StatusChanged(nats.CONNECTED)
+	defer d.broker.Conn.RemoveStatusListener(reconnected)
 	backoff := minBackoff
 	for d.watch.Err() == nil {
 		listed, err := d.watchOnce(reconnected)
@@ -59,7 +59,7 @@ func (d *Directory) watchOnce(reconnected <-chan nats.Status) (listed bool, err 
 	// ever, and with one the watch would end then.
 	setup := time.AfterFunc(d.cfg.ListTimeout, cancel)
 	defer setup.Stop()
-	bucket, err := d.js.KeyValue(ctx, Bucket)
+	bucket, err := d.broker.JS.KeyValue(ctx, Bucket)
 	if err != nil {
 		return false, fmt.Errorf("open bucket %s: %w", Bucket, err)
 	}
