@@ -1,0 +1,371 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/triggerd/triggerd/worker/internal/machine"
+	"github.com/triggerd/triggerd/worker/internal/store"
+)
+
+// actor is a running partition. Its fields belong to the goroutine of Run.
+type actor struct {
+	*Partition
+	store   *store.Store
+	machine *machine.Machine
+
+	last    mark   // the last message applied
+	derived uint64 // the last event number derived
+	reached uint64 // the sequence in EVENTS-p of the last event that is known to be there
+	target  uint64 // replaying is over once this is applied
+
+	work   context.Context // of the helper goroutines
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	in         chan delivery
+	stopSource func() // ends the source and waits for it
+
+	outbox   outbox
+	sender   sender
+	overtook place  // the end of EVENTS-p when it was beyond what is derived here; number 0: it is not
+	overSeq  uint64 // once this is applied, that must be derived; 0: not known yet
+
+	generation *generation // frozen, not committed yet
+	committed  chan error
+	frozenSeq  uint64    // the last one that is in a frozen or committed generation
+	dirtySince time.Time // when the first message after frozenSeq was applied
+
+	ticker ticker
+	desk   desk
+	timer  *time.Timer
+	armed  time.Time // when the timer fires; zero = it has fired
+}
+
+func newActor(p *Partition) *actor {
+	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), stopSource: func() {}}
+	a.work, a.cancel = context.WithCancel(context.Background())
+	a.outbox.limit = p.cfg.EventsMessage
+	a.sender = sender{p: p, done: make(chan landing, 1)}
+	a.ticker = newTicker(p.cfg)
+	a.timer = time.NewTimer(p.cfg.PollEvery)
+	a.desk.init(a)
+	return a
+}
+
+// live goes through the states. nil means drained.
+func (a *actor) live(ctx context.Context) error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	a.enter(Checking, nil)
+	if err := a.check(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	a.enter(Replaying, nil)
+	a.startSource()
+	a.spawn(a.poll)
+	if err := a.loop(ctx); err != nil {
+		return err
+	}
+	a.enter(Draining, nil)
+	return a.drain()
+}
+
+// open opens the file and continues from its checkpoint.
+func (a *actor) open() error {
+	st, err := store.Open(a.cfg.Path, a.storeOptions())
+	if err != nil {
+		return a.halt("the partition's file cannot be opened", "see the cause; the file was not changed", err)
+	}
+	a.store = st
+	c, ok := st.Last()
+	if ok {
+		a.last = mark{seq: c.Seq, time: c.Time, hash: c.Hash}
+		a.derived, a.frozenSeq = c.Head.Events, c.Seq
+	}
+	if known := a.deps.Broker.LogID(a.cfg.Partition); ok && (c.LogID != known || c.Partition != a.cfg.Partition) {
+		return a.halt(fmt.Sprintf("the file holds the state of partition %d of log %q, this is partition %d of log %q", c.Partition, c.LogID,
+			a.cfg.Partition, known), "point the process at the right broker, or at the right data directory", nil)
+	}
+	a.machine = machine.New(a.cfg.Partition, c.Head, watched{st, &a.desk})
+	a.view.update(func(f *facts) {
+		f.applied, f.events, f.checkpointSeq, f.pending = c.Seq, c.Head.Events, c.Seq, c.Head.Pending
+	})
+	return nil
+}
+
+// check waits for the broker and sees whether log and events are those that the file belongs to. It returns nil without a result when
+// ctx ends.
+func (a *actor) check(ctx context.Context) error {
+	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{interval: 10 * time.Second}
+	for ctx.Err() == nil {
+		err := a.checkOnce(ctx)
+		var f *foreign
+		switch {
+		case err == nil:
+			a.view.update(func(f *facts) { f.sourceErr = nil })
+			return nil
+		case errors.As(err, &f):
+			if tries++; tries >= confirmations {
+				return a.halt(f.what, f.do, f.cause)
+			}
+		case errors.As(err, new(*HaltError)):
+			return err
+		}
+		a.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("check log: %w", err) })
+		if ctx.Err() == nil && warn.due(a.deps.Now()) {
+			a.log.Warn("waiting for the broker", "cause", err)
+		}
+		pause.wait(ctx)
+	}
+	return nil
+}
+
+func (a *actor) checkOnce(ctx context.Context) error {
+	b, p := a.deps.Broker, a.cfg.Partition
+	if err := verify(ctx, b, p, a.last); err != nil {
+		return err
+	}
+	end, err := readPlace(ctx, b, p)
+	if err != nil {
+		return err
+	}
+	if c, ok := a.store.Last(); ok && (end.number < c.Head.Events || end.seq < c.EmittedSeq) {
+		return a.eventsLost(end, place{number: c.Head.Events, seq: c.EmittedSeq})
+	}
+	last, err := b.LastSeq(ctx, p) // after the events: everything that led to them is in the log up to here
+	if err != nil {
+		return err
+	}
+	a.target, a.sender.place, a.reached, a.outbox.emitted = last, end, end.seq, end.number
+	if end.number > a.derived {
+		a.overtook, a.overSeq = end, max(last, 1)
+	}
+	a.view.update(func(f *facts) { f.last, f.emitted = max(f.last, last), end.number })
+	return nil
+}
+
+// spawn runs a helper goroutine that ends when its context does.
+func (a *actor) spawn(f func(ctx context.Context)) {
+	a.wg.Go(func() { f(a.work) })
+}
+
+func (a *actor) startSource() {
+	ctx, cancel := context.WithCancel(a.work)
+	s := &source{p: a.Partition, log: a.log, last: a.last, out: a.in}
+	ended := make(chan struct{})
+	a.wg.Go(func() { defer close(ended); s.run(ctx) })
+	a.stopSource = func() { cancel(); <-ended }
+}
+
+// shut ends the helper goroutines, whatever they are doing, and closes the file. What is not committed is given up.
+func (a *actor) shut() {
+	a.desk.close()
+	a.cancel()
+	a.wg.Wait()
+	a.timer.Stop()
+	if a.store == nil {
+		return
+	}
+	if err := a.store.Close(); err != nil {
+		a.log.Error("partition's file was not closed", "cause", err)
+	}
+}
+
+// loop is the actor's life between the check and draining. It returns nil when ctx ends.
+func (a *actor) loop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := a.tend(); err != nil {
+			return err
+		}
+		if err := a.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step does the one thing that is next. What waits at the same time is picked from at random, so messages, questions and
+// acknowledgements do not starve each other.
+func (a *actor) step(ctx context.Context) error {
+	in := a.in
+	if a.full() {
+		in = nil
+	}
+	select {
+	case <-ctx.Done():
+	case d := <-in:
+		return a.apply(d)
+	case q := <-a.desk.questions:
+		a.desk.ask(q)
+	case call := <-a.calls:
+		call(a)
+	case l := <-a.sender.done:
+		return a.landed(l)
+	case err := <-a.committed:
+		return a.commitEnded(err)
+	case b := <-a.desk.bounds:
+		a.desk.bounded(b)
+	case f := <-a.desk.found:
+		a.desk.looked(f)
+	case t := <-a.ticker.done:
+		a.ticked(t)
+	case <-a.timer.C:
+		a.armed = time.Time{}
+		if a.overtook.number != 0 && a.overSeq == 0 { // the read that was to tell failed
+			a.desk.readBound(nil)
+		}
+	}
+	return nil
+}
+
+// full says whether applying has to pause: too much is unacknowledged, or the overlay grows faster than it is committed.
+func (a *actor) full() bool {
+	events, bytes := a.outbox.unacknowledged()
+	return events >= a.cfg.UnackedEvents || bytes >= a.cfg.UnackedBytes || a.generation != nil && a.overlayFull()
+}
+
+// apply applies one message of the log.
+func (a *actor) apply(d delivery) error {
+	if d.err != nil {
+		return d.err
+	}
+	if err := a.fail(StepReceived); err != nil {
+		return err
+	}
+	if d.msg.Seq != a.last.seq+1 {
+		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this; restart to replay", nil)
+	}
+	res, err := a.machine.Apply(d.msg, a.emit)
+	if err != nil {
+		return a.halt("a message could not be applied", "see the cause; nothing of the message was kept or emitted", err)
+	}
+	a.last = d.mark
+	if a.dirtySince.IsZero() {
+		a.dirtySince = a.deps.Now()
+		a.showAge()
+	}
+	if err := a.fail(StepApplied); err != nil {
+		return err
+	}
+	a.count(&res)
+	a.ticker.stale = true
+	a.desk.applied()
+	return nil
+}
+
+// emit takes an event from the machine.
+func (a *actor) emit(e *machine.Event) {
+	a.derived = e.Number
+	a.outbox.add(e)
+}
+
+// count shows what a message did; from here on it can be read.
+func (a *actor) count(res *machine.Result) {
+	if res.Panic != nil {
+		a.log.Error("record became a dead letter: its judgement panicked", "seq", a.last.seq, "cause", res.Panic)
+	}
+	a.view.update(func(f *facts) {
+		f.applied, f.events, f.skew = a.last.seq, a.derived, res.ClockSkew
+		f.batch = f.batch*0.9 + float64(res.Records)*0.1
+		f.last = max(f.last, a.last.seq)
+	})
+	a.deps.Metrics.count(a.label(), res)
+}
+
+// tend does what is due after every step.
+func (a *actor) tend() error {
+	now := a.deps.Now()
+	if a.State() == Replaying && a.last.seq >= a.target {
+		if err := a.serve(); err != nil {
+			return err
+		}
+	}
+	if err := a.checkOvertaken(); err != nil {
+		return err
+	}
+	a.send()
+	a.checkpoint(now)
+	if err := a.tick(now); err != nil {
+		return err
+	}
+	a.desk.expire(now)
+	a.wake(now)
+	return nil
+}
+
+// serve begins to answer questions.
+func (a *actor) serve() error {
+	if err := a.desk.open(); err != nil {
+		return a.halt("questions cannot be received", "see the cause; restart", err)
+	}
+	a.enter(Serving, nil)
+	return nil
+}
+
+// send puts the next parcel on its way, if none is.
+func (a *actor) send() {
+	if p := a.outbox.take(); p != nil {
+		a.spawn(func(ctx context.Context) { a.sender.fly(ctx, p) })
+	}
+}
+
+// landed notes what EVENTS-p holds now.
+func (a *actor) landed(l landing) error {
+	if l.err != nil {
+		return l.err
+	}
+	before := a.outbox.emitted
+	a.reached = l.seq
+	a.outbox.landed(l.number)
+	a.deps.Metrics.emitted.WithLabelValues(a.label()).Add(float64(min(l.number, a.derived) - min(before, a.derived)))
+	a.view.update(func(f *facts) { f.emitted, f.emitErr = a.outbox.emitted, nil })
+	if l.number > a.derived {
+		a.overtook, a.overSeq = l.place, 0
+		a.desk.readBound(nil)
+	}
+	return nil
+}
+
+// checkOvertaken judges an EVENTS-p that was ahead of what is derived here. Another owner may be ahead in the log; but once
+// everything is applied that was in the log after those events were seen, they must be derived here too.
+func (a *actor) checkOvertaken() error {
+	switch {
+	case a.overtook.number == 0 || a.overSeq == 0 || a.last.seq < a.overSeq:
+		return nil
+	case a.derived >= a.overtook.number:
+		a.overtook, a.overSeq = place{}, 0
+		return nil
+	}
+	return a.halt(fmt.Sprintf("EVENTS holds event %d (message %d), but the log up to %d leads only to event %d", a.overtook.number, a.overtook.seq,
+		a.overSeq, a.derived), doNotDelete+"the log lost its tail, or another program writes events: restore the log", nil)
+}
+
+// wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.
+func (a *actor) wake(now time.Time) {
+	next := now.Add(a.cfg.PollEvery)
+	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.desk.expiry} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	if a.armed.IsZero() || next.Before(a.armed) {
+		a.armed = next
+		a.timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// watched lets the desk see outcomes that change after their message.
+type watched struct {
+	*store.Store
+	desk *desk
+}
+
+func (w watched) PutOutcome(hour int64, out machine.Outcome) {
+	w.Store.PutOutcome(hour, out)
+	w.desk.changed(out.Position)
+}

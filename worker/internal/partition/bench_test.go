@@ -1,0 +1,47 @@
+package partition
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/triggerd/triggerd/shared/record"
+)
+
+// BenchmarkApplyStored replays a stored log of 200 000 triggers into an empty file: reading, judging, rendering and emitting events,
+// checkpoints. b.N is the number of replays.
+func BenchmarkApplyStored(b *testing.B) {
+	const users, batches, size = 10_000, 400, 500
+	r := newRig(b)
+	var batch []record.Record
+	for i := range users {
+		if batch = append(batch, register(fmt.Sprintf("user-%d", i))); len(batch) == size {
+			r.append(batch...)
+			batch = batch[:0]
+		}
+	}
+	for i := range batches * size {
+		if batch = append(batch, trigger(fmt.Sprintf("user-%d", i*7919%users), i, 0)); len(batch) == size {
+			r.append(batch...)
+			batch = batch[:0]
+		}
+	}
+	last, records := r.last(), users+batches*size
+	var spent time.Duration
+	b.ResetTimer()
+	for range b.N {
+		b.StopTimer()
+		x := r.start(r.file(), func(c *Config, d *Deps) { c.CheckpointEvery, d.Logger = 2*time.Second, nil })
+		b.StartTimer()
+		begun := time.Now()
+		for x.Status().Applied < last {
+			time.Sleep(100 * time.Microsecond)
+		}
+		spent += time.Since(begun)
+		b.StopTimer()
+		if err := x.drain(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(records*b.N)/spent.Seconds(), "records/s")
+}

@@ -1,0 +1,130 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/triggerd/triggerd/shared/broker"
+)
+
+// Defaults of Config.
+const (
+	DefaultCheckpointEvery  = 2 * time.Second
+	DefaultCheckpointUsers  = 50_000
+	DefaultCheckpointBytes  = 64 << 20
+	DefaultEventsMessage    = 256 << 10
+	DefaultUnackedEvents    = 50_000
+	DefaultUnackedBytes     = 32 << 20
+	DefaultPullBytes        = 1 << 20
+	DefaultMessagesInHand   = 16
+	DefaultMaxQuestions     = 1024
+	DefaultMaxWaiting       = 10_000
+	DefaultNegativeWait     = 500 * time.Millisecond
+	DefaultBrokerTimeout    = 2 * time.Second
+	DefaultDrainTimeout     = 10 * time.Second
+	DefaultPollEvery        = time.Second
+	DefaultTickBackoff      = 100 * time.Millisecond
+	DefaultTickBackoffLimit = 5 * time.Second
+)
+
+// Config is what a partition needs to know. Zero values of all but Path are replaced by the defaults.
+type Config struct {
+	Partition int
+	Path      string // the bbolt file
+	Writer    string // names the owner in the ticks that it appends; 1–64 visible ASCII characters
+
+	CheckpointEvery time.Duration // longest time that something applied stays out of a checkpoint, if all goes well
+	CheckpointUsers int           // users touched since the last checkpoint that make the next one due
+	CheckpointBytes int64         // bytes of overlay that make the next one due; twice this is the most that is held
+
+	EventsMessage int   // bytes of one message of EVENTS-p; a larger single event travels alone
+	UnackedEvents int   // events derived and not acknowledged at which applying pauses
+	UnackedBytes  int64 // the same in bytes
+
+	PullBytes      int // bytes that are asked of the log in advance; at most 1 MiB
+	MessagesInHand int // messages read and not applied
+
+	MaxQuestions int           // questions received and not looked at
+	MaxWaiting   int           // questions that wait for a position, or for an outcome
+	NegativeWait time.Duration // how long a negative answer may take to become final, where the question gives no time
+
+	BrokerTimeout time.Duration // one request to the broker
+	DrainTimeout  time.Duration // how long draining may take to emit and to make the last checkpoint
+	PollEvery     time.Duration // rhythm of asking for the log's last sequence
+
+	TickBackoff      time.Duration // after the first tick; doubles while ticks change nothing
+	TickBackoffLimit time.Duration
+}
+
+// Deps is what a partition works with.
+type Deps struct {
+	Broker  *broker.Broker
+	Logger  *slog.Logger
+	Metrics *Metrics         // shared by the partitions of a process
+	Now     func() time.Time // the wall clock: due times, ages, ticks' times; nil = time.Now
+
+	// Failpoint, if set, is called at each step of a partition's work, from whichever goroutine takes it. An error aborts the partition
+	// as a crash would: nothing is flushed, only the file is closed. For tests. Steps: see the Step constants.
+	Failpoint func(step string) error
+}
+
+// Steps at which Deps.Failpoint is called, in the order in which a message meets them.
+const (
+	StepReceived            = "received"             // in hand, not applied
+	StepApplied             = "applied"              // state changed in memory, events derived
+	StepEmitting            = "emitting"             // before a message of events is published
+	StepEmitted             = "emitted"              // acknowledged by EVENTS-p, not noted
+	StepCheckpointBegin     = "checkpoint-begin"     // frozen and emitted, the transaction has not begun
+	StepCheckpointWriting   = "checkpoint-writing"   // inside the transaction
+	StepCheckpointCommitted = "checkpoint-committed" // durable, not noted
+)
+
+// Validate joins all faults.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Partition < 0, "partition %d is negative", c.Partition)
+	fault(c.Path == "", "path of the partition's file is empty")
+	fault(c.CheckpointEvery < 0, "checkpoint interval %s is negative", c.CheckpointEvery)
+	fault(c.CheckpointUsers < 0, "checkpoint users %d is negative", c.CheckpointUsers)
+	fault(c.CheckpointBytes < 0, "checkpoint bytes %d is negative", c.CheckpointBytes)
+	fault(c.EventsMessage < 0 || c.EventsMessage > 512<<10, "events message of %d bytes, not within 0 and %d", c.EventsMessage, 512<<10)
+	fault(c.PullBytes < 0 || c.PullBytes > DefaultPullBytes, "pull of %d bytes, not within 0 and %d", c.PullBytes, DefaultPullBytes)
+	fault(c.MessagesInHand < 0 || c.MessagesInHand > maxInHand, "messages in hand %d, not within 0 and %d", c.MessagesInHand, maxInHand)
+	return errors.Join(faults...)
+}
+
+func (c Config) withDefaults() Config {
+	fill(&c.Writer, "worker")
+	fill(&c.CheckpointEvery, DefaultCheckpointEvery)
+	fill(&c.CheckpointUsers, DefaultCheckpointUsers)
+	fill(&c.CheckpointBytes, DefaultCheckpointBytes)
+	fill(&c.EventsMessage, DefaultEventsMessage)
+	fill(&c.UnackedEvents, DefaultUnackedEvents)
+	fill(&c.UnackedBytes, DefaultUnackedBytes)
+	fill(&c.PullBytes, DefaultPullBytes)
+	fill(&c.MessagesInHand, DefaultMessagesInHand)
+	fill(&c.MaxQuestions, DefaultMaxQuestions)
+	fill(&c.MaxWaiting, DefaultMaxWaiting)
+	fill(&c.NegativeWait, DefaultNegativeWait)
+	fill(&c.BrokerTimeout, DefaultBrokerTimeout)
+	fill(&c.DrainTimeout, DefaultDrainTimeout)
+	fill(&c.PollEvery, DefaultPollEvery)
+	fill(&c.TickBackoff, DefaultTickBackoff)
+	fill(&c.TickBackoffLimit, DefaultTickBackoffLimit)
+	return c
+}
+
+func fill[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,40 @@
+// Package partition runs one partition: it reads the partition's log, lets the machine judge each message, emits the events
+// that the machine derives, makes checkpoints, answers questions about state, and keeps time when the log is silent.
+//
+// # Usage
+//
+// [New] makes a [Partition], [Partition.Run] lives its whole life once and blocks until it is drained, halted or aborted.
+// Everything else ([Partition.Status], [Partition.Check], [Partition.Digest]) may be called at any time, also before
+// and after.
+//
+// A life goes through the states in this order: opening → checking → replaying → serving → draining → stopped; halted
+// takes the place of stopped wherever going on would mean guessing.
+//
+// # Ordering
+//
+// One goroutine, the actor, owns the machine, the store, the outbox and the questions that wait. It does one thing at a time: apply
+// a message, answer a question, note an acknowledgement. Messages are applied in the order of the log without gaps:
+// sequence = last + 1, or the partition halts. Events reach EVENTS-p in the order of their numbers, each
+// once. A checkpoint is committed only after all events that it covers are acknowledged, so a partition that starts again derives at
+// least everything that is not in EVENTS-p yet, with the same numbers, and skips what is there.
+//
+// # Failure
+//
+// A broker that is away is waited for, without end and without a restart. A log that is not the one whose state the file
+// holds, an events stream that lost events, a machine that does not understand its log, a store that cannot be read: the partition
+// halts with a [HaltError] that says what happened, what was kept and what to do. A checkpoint that cannot be
+// written is tried again; applying goes on until the overlay is full. Two owners of one partition are harmless: each has its own
+// file, and EVENTS-p takes each number from whoever comes first.
+//
+// # Bounds
+//
+// Messages in hand, unacknowledged events, the overlay and waiting questions are bounded by [Config]. The bounds are looked at
+// between messages: one message may overshoot by what it derives, as a tick that fires every redirect that
+// is due at that moment does.
+//
+// # Concurrency
+//
+// Helper goroutines (the log's reader, the sender of events, a commit, reads from the stream's leader, the subscription for
+// questions and the writer of answers) never touch the actor's fields; they hand over through channels.
+// Run returns when all of them have ended.
+package partition

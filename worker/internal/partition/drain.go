@@ -1,0 +1,50 @@
+package partition
+
+import (
+	"context"
+)
+
+// drain ends a life in good order: nothing more is read or answered, all events are emitted, all state is in the file. What cannot be
+// done in DrainTimeout is left to the next start, which replays it.
+func (a *actor) drain() error {
+	a.stopSource()
+	a.desk.close()
+	ctx, cancel := context.WithTimeout(a.work, a.cfg.DrainTimeout)
+	defer cancel()
+	for !a.drained() {
+		if err := a.drainStep(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			events, _ := a.outbox.unacknowledged()
+			a.log.Warn("partition was not drained in time", "unacknowledged", events, "applied", a.last.seq, "checkpoint", a.view.read().checkpointSeq)
+			return nil
+		}
+	}
+	return nil
+}
+
+func (a *actor) drained() bool {
+	return a.outbox.empty() && a.generation == nil && a.frozenSeq == a.last.seq
+}
+
+// drainStep does what can be done now and waits for the next acknowledgement or commit.
+func (a *actor) drainStep(ctx context.Context) error {
+	a.send()
+	if a.generation == nil && a.last.seq > a.frozenSeq {
+		a.freeze()
+	}
+	now := a.deps.Now()
+	a.commit(now)
+	a.armed = now.Add(minCommitPause)
+	a.timer.Reset(minCommitPause) // for a commit that failed
+	select {
+	case <-ctx.Done():
+	case l := <-a.sender.done:
+		return a.landed(l)
+	case err := <-a.committed:
+		return a.commitEnded(err)
+	case <-a.timer.C:
+	}
+	return nil
+}

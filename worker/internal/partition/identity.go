@@ -1,0 +1,83 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/broker"
+)
+
+// mark is one message of the log, so that it can be recognised. The zero mark stands before the first.
+type mark struct {
+	seq  uint64
+	time int64 // the server's timestamp, Unix nanoseconds
+	hash uint64
+}
+
+func markOf(seq uint64, at time.Time, payload []byte) mark {
+	return mark{seq: seq, time: at.UnixNano(), hash: xxhash.Sum64(payload)}
+}
+
+// foreign is a fault of identity: the log is not the one that was applied. It halts the partition once it is confirmed.
+type foreign struct {
+	what, do string
+	cause    error
+}
+
+func (f *foreign) Error() string {
+	if f.cause != nil {
+		return f.what + ": " + f.cause.Error()
+	}
+	return f.what
+}
+
+func (f *foreign) Unwrap() error { return f.cause }
+
+// A fault of identity must be found this often in a row, because a broker that has just started, or lost its leader, may for a
+// moment not know its own streams. The pauses in between double from the source's minPause.
+const confirmations = 3
+
+const restoreLog = doNotDelete + "restore the log from where it was lost, or take over what is there with an operator's decision; then restart"
+
+// verify reads the log's identity from its leader: it is the log that the deployment knows, and the message at have is the one
+// that was applied. Errors are *foreign, or the broker's.
+func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
+	if err := b.CheckLog(ctx, p); err != nil {
+		if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) || errors.Is(err, broker.ErrPartitions) {
+			return &foreign{what: "the log is not the known one", do: restoreLog, cause: err}
+		}
+		return err
+	}
+	if have.seq == 0 {
+		return nil
+	}
+	last, err := b.LastSeq(ctx, p)
+	if err != nil {
+		return err
+	}
+	if last < have.seq {
+		return &foreign{what: fmt.Sprintf("the log lost its tail: it ends at %d, applied is %d", last, have.seq), do: restoreLog}
+	}
+	return verifyMessage(ctx, b, p, have)
+}
+
+func verifyMessage(ctx context.Context, b *broker.Broker, p int, have mark) error {
+	msg, err := b.Message(ctx, p, have.seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return &foreign{what: fmt.Sprintf("message %d, the last one applied, is not in the log any more", have.seq), do: restoreLog}
+	}
+	if err != nil {
+		return err
+	}
+	if found := markOf(have.seq, msg.Time, msg.Data); found != have {
+		return &foreign{do: restoreLog, what: fmt.Sprintf("message %d is not the one that was applied: stored at %s with hash %016x, applied was %s with hash %016x",
+			have.seq, time.Unix(0, found.time).UTC().Format(time.RFC3339Nano), found.hash,
+			time.Unix(0, have.time).UTC().Format(time.RFC3339Nano), have.hash)}
+	}
+	return nil
+}

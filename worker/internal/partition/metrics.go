@@ -1,0 +1,162 @@
+package partition
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/worker/internal/machine"
+)
+
+// Metrics are those of all partitions of a process. Safe for concurrent use.
+type Metrics struct {
+	applied, redirected, rejected, deadLetters, lateCopies *prometheus.CounterVec
+	outcomes                                               *prometheus.CounterVec // by status
+	conflicts, emitted, commitFailures, ticks              *prometheus.CounterVec
+	questions                                              *prometheus.CounterVec // by answer
+	commitSeconds                                          *prometheus.HistogramVec
+
+	mu      sync.Mutex
+	running map[*Partition]struct{}
+}
+
+// NewMetrics registers with reg; nil leaves them unregistered but working.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "triggerd_worker_" + name, Help: help}, append([]string{"partition"}, labels...))
+	}
+	m := &Metrics{
+		applied:        counter("applied_total", "Triggers applied; counted when their effect can be read."),
+		outcomes:       counter("outcomes_total", "Triggers by what became of them when they were applied, or later when their redirect fired or was cancelled.", "status"),
+		redirected:     counter("redirected_total", "Conversations moved to a module, at once or after a delay."),
+		rejected:       counter("rejected_total", "Triggers rejected when they were applied, and delayed redirects cancelled."),
+		deadLetters:    counter("dead_letters_total", "Records and batches that could not be read or judged."),
+		lateCopies:     counter("late_copies_total", "Batches skipped because they, or later ones of the same writer, had been applied already."),
+		conflicts:      counter("emission_conflicts_total", "Messages of events refused because EVENTS had moved on."),
+		emitted:        counter("events_emitted_total", "Events of this owner known to be in EVENTS."),
+		commitFailures: counter("checkpoint_failures_total", "Attempts to write a checkpoint that failed."),
+		ticks:          counter("ticks_total", "Ticks appended to the log."),
+		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word.", "answer"),
+		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
+			"Time to write a checkpoint.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
+		running: make(map[*Partition]struct{}),
+	}
+	if reg != nil {
+		reg.MustRegister(&gauges{m})
+	}
+	return m
+}
+
+// count adds up what a message did.
+func (m *Metrics) count(p string, r *machine.Result) {
+	add(m.applied, r.Triggers, p)
+	add(m.redirected, r.Redirected, p)
+	add(m.rejected, r.Rejected+r.Cancelled, p)
+	add(m.deadLetters, r.DeadLetters, p)
+	add(m.outcomes, r.Redirected, p, machine.Redirected.String())
+	add(m.outcomes, r.Updated, p, machine.Applied.String())
+	add(m.outcomes, r.Scheduled, p, machine.Scheduled.String())
+	add(m.outcomes, r.Rejected+r.Cancelled, p, machine.Rejected.String())
+	add(m.outcomes, r.Duplicates, p, machine.Duplicate.String())
+	if r.SkippedBatch {
+		add(m.lateCopies, 1, p)
+	}
+}
+
+func add(c *prometheus.CounterVec, n int, labels ...string) {
+	if n != 0 {
+		c.WithLabelValues(labels...).Add(float64(n))
+	}
+}
+
+// attach shows a partition's gauges from now on, and its counters as zero.
+func (m *Metrics) attach(p *Partition) {
+	for _, c := range []*prometheus.CounterVec{m.applied, m.redirected, m.rejected, m.deadLetters, m.lateCopies, m.conflicts, m.emitted,
+		m.commitFailures, m.ticks} {
+		c.WithLabelValues(p.label())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for former := range m.running { // a halted one that is started anew
+		if former.cfg.Partition == p.cfg.Partition {
+			delete(m.running, former)
+		}
+	}
+	m.running[p] = struct{}{}
+}
+
+// detach ends that, except for a partition that halted: that must stay visible.
+func (m *Metrics) detach(p *Partition) {
+	if p.State() == Halted {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.running, p)
+}
+
+func (p *Partition) label() string { return strconv.Itoa(p.cfg.Partition) }
+
+// gauges computes what depends on the moment of the scrape, so that it is right also while a partition is stuck.
+type gauges struct{ m *Metrics }
+
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("triggerd_worker_"+name, help, append([]string{"partition"}, labels...), nil)
+}
+
+var (
+	descLag      = gauge("lag_records", "Records in the log that are not applied: messages, times the records that a message carried lately. Exact at 0.")
+	descOldest   = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are.")
+	descAge      = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one.")
+	descPosition = gauge("applied_position", "Sequence of the last message applied.")
+	descPending  = gauge("pending_redirects", "Delayed redirects that have not fired, as of the last checkpoint.")
+	descUnacked  = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS.")
+	descSkew     = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied.")
+	descHalted   = gauge("halted", "1 if the partition has stopped rather than guess; the log says why.")
+	descState    = gauge("state", "1 for the state in which the partition is.", "state")
+)
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descHalted, descState} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	g.m.mu.Lock()
+	defer g.m.mu.Unlock()
+	for p := range g.m.running {
+		p.collect(ch)
+	}
+}
+
+func (p *Partition) collect(ch chan<- prometheus.Metric) {
+	f, now, label := p.view.read(), p.deps.Now(), p.label()
+	send := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
+	}
+	send(descLag, f.lagRecords())
+	send(descOldest, f.oldest(now).Seconds())
+	send(descAge, f.checkpointAge(now).Seconds())
+	send(descPosition, float64(f.applied))
+	send(descPending, float64(f.pending))
+	send(descUnacked, float64(f.events-min(f.emitted, f.events)))
+	send(descSkew, float64(f.skew)/1000)
+	send(descHalted, is(f.state == Halted))
+	for s := range stateCount {
+		send(descState, is(s == f.state), s.String())
+	}
+}
+
+func is(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,152 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/broker"
+)
+
+// Headers of a message of EVENTS-p: the numbers of the events that it carries.
+const (
+	HeaderFirstEvent = "Triggerd-First-Event"
+	HeaderLastEvent  = "Triggerd-Last-Event"
+)
+
+const contentType = "application/cloudevents-batch+json"
+
+// place is the end of EVENTS-p: its last message and the last event in that.
+type place struct {
+	seq    uint64
+	number uint64
+}
+
+// landing is how a flight ended: EVENTS-p holds the parcel, and perhaps more that another owner put there.
+type landing struct {
+	place
+	err error // a halt, a crash, or the end of the sender's context
+}
+
+// sender puts parcels into EVENTS-p, one at a time, each event once. It has a goroutine for as long as a parcel is in flight.
+type sender struct {
+	p     *Partition
+	place place // the end of EVENTS-p, as last seen
+	done  chan landing
+}
+
+// readPlace reads the end of EVENTS-p from its leader.
+func readPlace(ctx context.Context, b *broker.Broker, p int) (place, error) {
+	msg, err := b.LastEvents(ctx, p)
+	if err != nil || msg == nil {
+		return place{}, err
+	}
+	number, err := strconv.ParseUint(msg.Header.Get(HeaderLastEvent), 10, 64)
+	if err != nil {
+		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream", cause: err,
+			what: fmt.Sprintf("message %d of %s does not say which events it carries", msg.Sequence, broker.EventsStream(p))}
+	}
+	return place{seq: msg.Sequence, number: number}, nil
+}
+
+// fly sends the parcel until it is in EVENTS-p, however long that takes.
+func (s *sender) fly(ctx context.Context, p *parcel) { s.done <- s.deliver(ctx, p) }
+
+func (s *sender) deliver(ctx context.Context, p *parcel) landing {
+	pause := backoff{min: minPause, max: maxPause}
+	for ctx.Err() == nil {
+		if err := s.p.fail(StepEmitting); err != nil {
+			return landing{err: err}
+		}
+		err := s.publish(ctx, p)
+		if err == nil {
+			return landing{place: s.place, err: s.p.fail(StepEmitted)}
+		}
+		refused := s.refused(err)
+		// Neither a refusal nor a silence says whether the message is there: it may be the acknowledgement that was lost.
+		if err := s.look(ctx, p); err != nil {
+			return landing{err: err}
+		}
+		if s.place.number >= p.last {
+			return landing{place: s.place, err: s.p.fail(StepEmitted)}
+		}
+		if s.place.number >= p.first {
+			p.dropThrough(s.place.number)
+		}
+		if !refused {
+			s.p.view.update(func(f *facts) { f.emitErr = fmt.Errorf("emit events: %w", err) })
+			s.p.log.Warn("events were not acknowledged", "first", p.first, "last", p.last, "cause", err)
+			pause.wait(ctx)
+		}
+	}
+	return landing{err: ctx.Err()}
+}
+
+// refused notes a conflict: another owner has written meanwhile, or an earlier attempt of this one arrived after all.
+func (s *sender) refused(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+		return false
+	}
+	s.p.deps.Metrics.conflicts.WithLabelValues(s.p.label()).Inc()
+	return true
+}
+
+// publish makes one attempt, which succeeds only at the end of EVENTS-p as last seen.
+func (s *sender) publish(ctx context.Context, p *parcel) error {
+	ctx, cancel := context.WithTimeout(ctx, s.p.cfg.BrokerTimeout)
+	defer cancel()
+	msg := &nats.Msg{Subject: broker.EventsSubject(s.p.cfg.Partition), Data: p.payload(), Header: nats.Header{
+		HeaderFirstEvent:                []string{strconv.FormatUint(p.first, 10)},
+		HeaderLastEvent:                 []string{strconv.FormatUint(p.last, 10)},
+		"Content-Type":                  []string{contentType},
+		jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(s.p.cfg.Partition)},
+		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(s.place.seq, 10)},
+	}}
+	ack, err := s.p.deps.Broker.JS.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return err
+	}
+	s.place = place{seq: ack.Sequence, number: p.last}
+	return nil
+}
+
+// look finds the end of EVENTS-p, waiting for the broker as long as it takes.
+func (s *sender) look(ctx context.Context, p *parcel) error {
+	pause := backoff{min: minPause, max: maxPause}
+	for {
+		found, err := readPlace(ctx, s.p.deps.Broker, s.p.cfg.Partition)
+		switch {
+		case err == nil:
+			return s.arrive(found, p)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		var f *foreign
+		if errors.As(err, &f) {
+			return s.p.halt(f.what, f.do, f.cause)
+		}
+		s.p.view.update(func(v *facts) { v.emitErr = fmt.Errorf("read last events: %w", err) })
+		pause.wait(ctx)
+	}
+}
+
+// arrive takes over the end of EVENTS-p, which can only have moved on.
+func (s *sender) arrive(found place, p *parcel) error {
+	if found.seq < s.place.seq || found.number+1 < p.first {
+		return s.p.eventsLost(found, place{seq: s.place.seq, number: p.first - 1})
+	}
+	s.place = found
+	return nil
+}
+
+// eventsLost is the alarm that EVENTS-p ends before what was acknowledged.
+func (p *Partition) eventsLost(found, want place) error {
+	return p.halt(fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
+		broker.EventsStream(p.cfg.Partition), found.number, found.seq, want.number, want.seq),
+		doNotDelete+"restore the stream; its readers have seen events that are not in it any more", nil)
+}
