@@ -93,12 +93,11 @@ func (in *Ingress) make(deps Deps) (err error) {
 	if err != nil {
 		return err
 	}
-	in.admission, err = admission.New(in.cfg.admission(partitions), admission.Deps{Asker: state, Registry: deps.Registerer})
+	in.admission, err = admission.New(in.cfg.admission(partitions), admission.Deps{Asker: state, Registerer: deps.Registerer})
 	if err != nil {
 		return err
 	}
-	in.directory, err = directory.New(directory.Config{}, directory.Deps{
-		Conn: deps.Broker.Conn, JS: deps.Broker.JS, Registry: deps.Registerer, Log: deps.Logger})
+	in.directory, err = directory.New(directory.Config{}, directory.Deps{Broker: deps.Broker, Registerer: deps.Registerer, Log: deps.Logger})
 	if err != nil {
 		return err
 	}

@@ -8,17 +8,19 @@ import (
 	"github.com/triggerd/triggerd/ingress/internal/auth"
 )
 
-// Keys are the files that EnsureKeys makes.
+// Keys are the files of a keys directory.
 type Keys struct {
 	Signing string // Ed25519 private key, PEM, mode 0600
 	Public  string // JWKS
 }
 
-// EnsureKeys makes a signing key and its JWKS in dir, unless they are there.
-func EnsureKeys(dir string) (Keys, error) {
-	keys := Keys{Signing: filepath.Join(dir, auth.SigningKeyFile), Public: filepath.Join(dir, auth.KeysFile)}
-	return keys, auth.EnsureKeys(dir)
+// KeysIn says where the keys of dir are, or would be.
+func KeysIn(dir string) Keys {
+	return Keys{Signing: filepath.Join(dir, auth.SigningKeyFile), Public: filepath.Join(dir, auth.KeysFile)}
 }
+
+// EnsureKeys makes a signing key and its JWKS in dir, unless they are there.
+func EnsureKeys(dir string) error { return auth.EnsureKeys(dir) }
 
 // IssueToken makes a token from a signing key. scope is words separated by spaces: trigger, runtime, admin.
 func IssueToken(signingKey, account, scope string, ttl time.Duration) (string, error) {
