@@ -134,6 +134,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// tick is how often deadlines are looked at while anybody waits.
+func (c Config) tick() time.Duration {
+	return max(time.Millisecond, min(c.Timeout/16, c.RepeatAfter/4))
+}
+
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {

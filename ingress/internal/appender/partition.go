@@ -164,7 +164,7 @@ func (p *partition) finished() bool {
 	p.a.metrics.queue[p.id].Set(float64(p.queue.records))
 	p.mu.Unlock()
 	if busy && !p.armed {
-		p.timer.Reset(p.a.cfg.Timeout / 16)
+		p.timer.Reset(p.a.cfg.tick())
 		p.armed = true
 	}
 	return done
