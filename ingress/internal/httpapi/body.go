@@ -1,20 +1,17 @@
 package httpapi
 
 import (
-	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"slices"
 	"sync"
-
-	"github.com/triggerd/triggerd/ingress/internal/appender"
 )
 
 // scratch is what a request needs for as long as it lasts, taken from a pool.
 type scratch struct {
 	body    []byte
-	line    []byte // the record; not ours any more once its fate is unknown
+	line    []byte // the record
 	account []byte
 	out     []byte // the answer
 	decoder decoder
@@ -34,13 +31,6 @@ func (p *scratchPool) get() *scratch { return p.pool.Get().(*scratch) }
 func (p *scratchPool) put(s *scratch) {
 	if cap(s.body) <= maxKept && cap(s.line) <= maxKept && cap(s.decoder.compact) <= maxKept {
 		p.pool.Put(s)
-	}
-}
-
-// appended gives the line up unless the appender has let go of it.
-func (s *scratch) appended(err error) {
-	if err != nil && !errors.Is(err, appender.ErrUnavailable) {
-		s.line = nil
 	}
 }
 

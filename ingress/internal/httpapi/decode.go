@@ -102,7 +102,7 @@ func (d *decoder) decode(data []byte, shape field) (*request, error) {
 	d.shape, d.fault, d.count, d.compact = shape, nil, 0, d.compact[:0]
 	d.req = request{vars: d.req.vars[:0]}
 	if err := strictjson.Object(data, maxDepth, d.member); err != nil {
-		return nil, &failure{code: invalidJSON, text: "The body is not a valid JSON object: " + err.Error()}
+		return nil, notJSON(err)
 	}
 	return &d.req, nil
 }
@@ -145,6 +145,11 @@ func (d *decoder) judged() (*request, error) {
 		return nil, d.fault
 	}
 	return &d.req, nil
+}
+
+// notJSON says where a document stops being one. Errors of the parser never quote it.
+func notJSON(err error) *failure {
+	return &failure{code: invalidJSON, text: "The body is not a valid JSON object: " + err.Error()}
 }
 
 // member takes one field.

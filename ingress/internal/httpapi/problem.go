@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -70,6 +71,15 @@ type failure struct {
 
 // fail makes a failure with the code's own text.
 func fail(c code) *failure { return &failure{code: c} }
+
+// asFailure makes one of what is none.
+func asFailure(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &failure{code: internal, cause: err}
+}
 
 // Error is for the log.
 func (f *failure) Error() string {

@@ -21,6 +21,15 @@ type handler func(c echo.Context) error
 func (a *API) addRoutes() {
 	a.add(http.MethodPost, "/actionsvc/trigger-response", a.postTrigger)
 	a.add(http.MethodPost, "/actionsvc/trigger-response/", a.postTrigger)
+	a.add(http.MethodPut, "/v1/bots/:bot_id/modules", a.putModules)
+	a.add(http.MethodGet, "/v1/bots/:bot_id/modules", a.getModules)
+	a.add(http.MethodPost, "/v1/users", a.importUsers)
+	a.add(http.MethodPut, "/v1/users/:user_id", a.putUser)
+	a.add(http.MethodGet, "/v1/users/:user_id", a.getUser)
+	a.add(http.MethodDelete, "/v1/users/:user_id", a.deleteUser)
+	a.add(http.MethodGet, "/v1/triggers/:trigger_id", a.getTrigger)
+	a.add(http.MethodGet, "/v1/deadletters", a.getDeadLetters)
+	a.add(http.MethodGet, "/openapi.json", a.getDocument)
 	a.add(http.MethodGet, "/healthz", a.getHealth)
 	a.addOptions()
 	a.echo.HTTPErrorHandler = a.routingFailed
@@ -51,13 +60,10 @@ func (a *API) serve(c echo.Context, route *routeMetrics, h handler) {
 
 // answer sends a failure.
 func (a *API) answer(c echo.Context, err error) {
-	var f *failure
-	if !errors.As(err, &f) {
-		f = &failure{code: internal, cause: err}
-	}
 	if c.Response().Committed {
 		return
 	}
+	f := asFailure(err)
 	if status := f.write(c.Response(), c.Request().URL.Path); status >= http.StatusInternalServerError {
 		a.log.report(f, c.Path())
 	}

@@ -97,7 +97,6 @@ func (a *API) botOf(ctx context.Context, account string, req *request) (string, 
 func (a *API) append(ctx context.Context, s *scratch, p int, account string, rec *record.Record) (record.ID, error) {
 	s.line = rec.AppendTo(s.line[:0])
 	pos, err := a.deps.Appender.Append(ctx, p, account, s.line)
-	s.appended(err)
 	if err != nil {
 		return record.ID{}, appendFailure(err)
 	}
@@ -112,6 +111,8 @@ func appendFailure(err error) *failure {
 		return &failure{code: unknownOutcome, receipt: unknown.Receipt.String(), cause: err}
 	case errors.Is(err, appender.ErrUnavailable):
 		return &failure{code: unavailable, cause: err}
+	case errors.Is(err, appender.ErrTooLarge):
+		return fail(bodyTooLarge)
 	}
 	return &failure{code: internal, cause: err}
 }
