@@ -1,0 +1,71 @@
+# Verbs for people and for CI. A bare `make` lists them. `make check` is the gate: what CI runs, and nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO    ?= go
+TOOL  := $(GO) tool -modfile=deploy/tools/go.mod
+PKGS  ?= ./...
+FUZZ  ?= 5s        # time for each fuzz target
+ARGS  ?=           # more arguments for `make run`
+BENCH ?= .         # which benchmarks
+COUNT ?= 1
+
+.PHONY: help run test check build bench load fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
+
+help: ## list the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## start everything in one process, with demo data; ARGS="-http-addr :8080" for more
+	$(GO) run ./deploy/cmd/standalone -demo $(ARGS)
+
+test: ## run all tests
+	$(GO) test $(PKGS)
+
+check: fmt vet staticcheck govulncheck race fuzz build tidy-diff ## the gate: everything that CI runs
+	@echo "check: all good"
+
+build: ## build the binaries into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./deploy/cmd/... ./ingress/cmd/... ./worker/cmd/...
+
+bench: ## run the benchmarks; BENCH=Apply COUNT=6 for benchstat
+	$(GO) test -run '^$$' -bench '$(strip $(BENCH))' -benchmem -count $(strip $(COUNT)) $(PKGS)
+
+load: ## measure against comparable servers, all variants in one run (minutes)
+	$(GO) run ./deploy/cmd/loadgen compare
+
+fuzz: ## run every fuzz target shortly; FUZZ=1m for longer
+	@deploy/tools/fuzz "$(strip $(FUZZ))"
+
+tidy: ## format, and tidy the modules
+	gofmt -w $$(git ls-files '*.go')
+	$(GO) mod tidy
+	cd deploy/tools && $(GO) mod tidy
+
+clean: ## remove what was built, not the data
+	rm -rf bin
+
+# The parts of check, each of which can be run alone.
+
+fmt:
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make tidy mends it):"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(TOOL) staticcheck ./...
+
+govulncheck:
+	@deploy/tools/vulncheck
+
+race:
+	$(GO) test -race -shuffle=on ./...
+
+tidy-diff:
+	$(GO) mod tidy -diff
+	cd deploy/tools && $(GO) mod tidy -diff
