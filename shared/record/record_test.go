@@ -137,24 +137,31 @@ func TestDecodeAtItsBounds(t *testing.T) {
 // Few variables are compared with each other, many are sorted: both must find the one double, wherever it stands.
 func TestDoubleVariables(t *testing.T) {
 	for _, n := range []int{2, 31, 32, 33, 34, 500} {
-		for _, double := range []int{1, n / 2, n - 1} {
-			line := func(first string) string {
-				text := first
-				for i := 1; i < n; i++ {
-					text += fmt.Sprintf(`,"v%d":%d`, i, i)
-				}
-				return `{"type":"trigger","account":"a","user":"u","vars":{` + text + `}}`
-			}
-			if r := decode(t, line(`"v0":0`)); len(r.Vars) != n || string(r.Vars[n-1].Name) != fmt.Sprintf("v%d", n-1) {
-				t.Fatalf("%d variables: decoded %d, out of order", n, len(r.Vars))
+		if r := decode(t, withVars(n, 0, 0)); len(r.Vars) != n || string(r.Vars[n-1].Name) != fmt.Sprintf("v%d", n-1) {
+			t.Fatalf("%d variables: decoded %d, or out of order", n, len(r.Vars))
+		}
+		for _, places := range [][2]int{{0, 1}, {0, n - 1}, {n - 2, n - 1}, {n / 3, n / 2}} {
+			first, second := places[0], places[1]
+			if first == second {
+				continue
 			}
 			var r record.Record
-			want := fmt.Sprintf("decode record: variable \"v%d\" twice", double)
-			if err := r.Decode([]byte(line(fmt.Sprintf(`"v%d":0`, double)))); err == nil || err.Error() != want {
-				t.Errorf("%d variables: %v, want %s", n, err, want)
+			want := fmt.Sprintf("decode record: variable \"v%d\" twice", first)
+			if err := r.Decode([]byte(withVars(n, first, second))); err == nil || err.Error() != want {
+				t.Errorf("%d variables, double at %d: %v, want %s", n, second, err, want)
 			}
 		}
 	}
+}
+
+// withVars has n variables v0, v1 and so on, except that the second place holds the name of the first.
+func withVars(n, first, second int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf(`"v%d":%d`, i, i)
+	}
+	names[second] = fmt.Sprintf(`"v%d":"again"`, first)
+	return `{"type":"trigger","account":"a","user":"u","vars":{` + strings.Join(names, ",") + `}}`
 }
 
 // Reasons end in logs and in the list of dead letters, where a customer's values have no place.

@@ -49,7 +49,7 @@ func (r *Reader) Member() (name []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	name = r.data[start : r.pos-1]
+	name = r.data[start : r.pos-1 : r.pos-1]
 	if escaped {
 		name, _ = unescape(name)
 	}

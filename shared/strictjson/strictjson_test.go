@@ -253,6 +253,18 @@ func TestReaderWalksIntoValues(t *testing.T) {
 	}
 }
 
+// Callers append to what they were handed; that must not run over the rest of the document.
+func TestValuesCannotGrowIntoTheDocument(t *testing.T) {
+	doc := []byte(`{"a":[1],"b":2}`)
+	err := strictjson.Object(doc, 2, func(name, value []byte) error {
+		_, _ = append(name, "xx"...), append(value, "xx"...)
+		return nil
+	})
+	if err != nil || string(doc) != `{"a":[1],"b":2}` {
+		t.Errorf("document is %s: %v", doc, err)
+	}
+}
+
 func TestReaderSeesWhiteSpace(t *testing.T) {
 	for _, doc := range []string{` 1`, `1 `, `[ 1]`, `[1 ]`, `[1 ,2]`, `[1, 2]`, `{ "a":1}`, `{"a" :1}`, `{"a": 1}`, "{\"a\":1\n}", `[{}, {}]`} {
 		r := strictjson.NewReader([]byte(doc), 2)
