@@ -11,7 +11,7 @@ import (
 // AdminPages are the worker's pages on the admin port, by path.
 //
 // /partitions lists the partitions as JSON. With ?digest=1 each says a digest of its whole state and the position that it
-// reflects: partitions at equal positions of equal logs have equal digests. That reads all state, and holds up applying meanwhile.
+// reflects: partitions at equal positions of equal logs have equal digests.
 func (w *Worker) AdminPages() map[string]http.Handler {
 	return map[string]http.Handler{"/partitions": http.HandlerFunc(w.servePartitions)}
 }

@@ -10,8 +10,11 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
-// DefaultOverlayBytes is the memory for what is applied and not in a file yet, of all partitions together.
-const DefaultOverlayBytes = 512 << 20
+// Memory of all partitions together, by default.
+const (
+	DefaultOverlayBytes = 512 << 20 // what is applied and not in a file yet
+	DefaultCacheBytes   = 128 << 20 // users who are not being written to
+)
 
 // Config is a worker's settings. Zero values are replaced by the defaults, except DataDir.
 type Config struct {
@@ -21,6 +24,7 @@ type Config struct {
 	CheckpointEvery time.Duration // longest time that something applied stays out of the file, if all goes well
 	CheckpointUsers int           // users touched that make a partition's checkpoint due earlier
 	OverlayBytes    config.Bytes  // of all partitions together: what is being committed and what is applied meanwhile
+	CacheBytes      config.Bytes  // of all partitions together: users who are not being written to
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
 }
 
@@ -30,6 +34,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.CheckpointEvery, "checkpoint-every", c.CheckpointEvery, "longest `time` that applied state stays out of the file")
 	fs.IntVar(&c.CheckpointUsers, "checkpoint-users", c.CheckpointUsers, "`number` of users touched that makes a checkpoint due earlier")
 	fs.Var(&c.OverlayBytes, "overlay-bytes", "`size` of applied state in memory that is not in a file yet, all partitions together")
+	fs.Var(&c.CacheBytes, "cache-bytes", "`size` of users in memory who are not being written to, all partitions together")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
 }
 
@@ -46,6 +51,7 @@ func (c *Config) Validate() error {
 	fault(filled.CheckpointEvery < 10*time.Millisecond, "-checkpoint-every is %s, under 10ms", filled.CheckpointEvery)
 	fault(filled.CheckpointUsers < 1, "-checkpoint-users is %d, under 1", filled.CheckpointUsers)
 	fault(filled.OverlayBytes < 1<<20, "-overlay-bytes is %s, under 1MiB", filled.OverlayBytes.String())
+	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
 	return errors.Join(faults...)
 }
@@ -54,6 +60,7 @@ func (c *Config) fill() {
 	set(&c.CheckpointEvery, partition.DefaultCheckpointEvery)
 	set(&c.CheckpointUsers, partition.DefaultCheckpointUsers)
 	set(&c.OverlayBytes, DefaultOverlayBytes)
+	set(&c.CacheBytes, DefaultCacheBytes)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
 }
 

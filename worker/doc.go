@@ -8,7 +8,7 @@
 //	cfg.DataDir = dir
 //	w, err := worker.New(cfg, worker.Deps{Broker: b, Logger: log, Registerer: reg, Health: health})
 //	…
-//	err = w.Run(ctx)               // or as a lifecycle.Part: w.RunPart
+//	err = w.Run(ctx)               // or as a part of a program: w.Part()
 //
 // # Ordering
 //

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
@@ -79,12 +80,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// RunPart is Run as a lifecycle.Part has it.
-func (w *Worker) RunPart(ctx context.Context, ready func()) error {
-	unhook := make(chan struct{})
-	defer func() { <-unhook }()
+// Part is the worker as a part of a program. It is ready when Ready is.
+func (w *Worker) Part() lifecycle.Part { return lifecycle.Part{Name: "worker", Run: w.run} }
+
+func (w *Worker) run(ctx context.Context, ready func()) error {
+	told := make(chan struct{})
+	defer func() { <-told }()
 	go func() {
-		defer close(unhook)
+		defer close(told)
 		select {
 		case <-w.ready:
 			ready()
@@ -119,9 +122,15 @@ func (w *Worker) config(p int) partition.Config {
 		Writer:          w.cfg.Name,
 		CheckpointEvery: w.cfg.CheckpointEvery,
 		CheckpointUsers: w.cfg.CheckpointUsers,
-		CheckpointBytes: max(1, int64(w.cfg.OverlayBytes)/int64(w.deps.Broker.Partitions())/2),
+		CheckpointBytes: w.share(w.cfg.OverlayBytes), // of the generation that is committed and of the next one each
+		CacheBytes:      w.share(w.cfg.CacheBytes),   // the store keeps two halves
 		DrainTimeout:    w.cfg.DrainTimeout,
 	}
+}
+
+// share is half of one partition's part of a size for all.
+func (w *Worker) share(all config.Bytes) int64 {
+	return max(1, int64(all)/int64(w.deps.Broker.Partitions())/2)
 }
 
 func (w *Worker) dir() string { return filepath.Join(w.cfg.DataDir, "worker") }

@@ -79,17 +79,13 @@ func (a *actor) live(ctx context.Context) error {
 func (a *actor) open() error {
 	st, err := store.Open(a.cfg.Path, a.storeOptions())
 	if err != nil {
-		return a.halt("the partition's file cannot be opened", "see the cause; the file was not changed", err)
+		return a.halt("the partition's file cannot be opened", "see the cause; "+doNotDelete+"then restart", err)
 	}
 	a.store = st
 	c, ok := st.Last()
 	if ok {
 		a.last = mark{seq: c.Seq, time: c.Time, hash: c.Hash}
 		a.derived, a.frozenSeq = c.Head.Events, c.Seq
-	}
-	if known := a.deps.Broker.LogID(a.cfg.Partition); ok && (c.LogID != known || c.Partition != a.cfg.Partition) {
-		return a.halt(fmt.Sprintf("the file holds the state of partition %d of log %q, this is partition %d of log %q", c.Partition, c.LogID,
-			a.cfg.Partition, known), "point the process at the right broker, or at the right data directory", nil)
 	}
 	a.machine = machine.New(a.cfg.Partition, c.Head, watched{st, &a.desk})
 	a.view.update(func(f *facts) {

@@ -123,7 +123,8 @@ func (a *actor) checkpointDue() time.Time {
 	return time.Time{}
 }
 
-// storeOptions lets a failpoint strike inside of a commit.
+// storeOptions make the store refuse a file of another log, and let a failpoint strike inside of a commit.
 func (a *actor) storeOptions() store.Options {
-	return store.Options{Failpoint: func(string) error { return a.fail(StepCheckpointWriting) }}
+	return store.Options{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition, CacheBytes: a.cfg.CacheBytes,
+		Failpoint: func(string) error { return a.fail(StepCheckpointWriting) }}
 }

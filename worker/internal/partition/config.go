@@ -39,6 +39,8 @@ type Config struct {
 	CheckpointUsers int           // users touched since the last checkpoint that make the next one due
 	CheckpointBytes int64         // bytes of overlay that make the next one due; twice this is the most that is held
 
+	CacheBytes int64 // users in memory that are not being written to; 0 = the store's default
+
 	EventsMessage int   // bytes of one message of EVENTS-p; a larger single event travels alone
 	UnackedEvents int   // events derived and not acknowledged at which applying pauses
 	UnackedBytes  int64 // the same in bytes

@@ -87,7 +87,7 @@ func TestTrimmedLogHalts(t *testing.T) {
 func TestForeignFileHalts(t *testing.T) {
 	_, file := ran(t)
 	other := newRig(t)
-	wantHalt(t, other.start(file).wait(), "the file holds the state of")
+	wantHalt(t, other.start(file).wait(), "belongs to another log")
 }
 
 func TestLogWithoutBeginningHalts(t *testing.T) {

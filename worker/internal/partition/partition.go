@@ -143,8 +143,8 @@ func (p *Partition) Status() Status {
 // ErrNotRunning: the partition has no actor that could answer.
 var ErrNotRunning = errors.New("partition is not running")
 
-// Digest is a digest of the whole state, and the position that it reflects. It is computed between two messages and
-// reads all of the state: seconds for a large one, during which nothing is applied.
+// Digest is a digest of the whole state, and the position that it reflects. It is computed between two messages, in
+// about the time that the next checkpoint will take.
 func (p *Partition) Digest(ctx context.Context) (digest, applied uint64, err error) {
 	done := make(chan struct{})
 	call := func(a *actor) {

@@ -39,7 +39,7 @@ type source struct {
 // Pauses between attempts.
 const (
 	minPause = 50 * time.Millisecond
-	maxPause = 2 * time.Second
+	maxPause = 500 * time.Millisecond // also the most that passes unnoticed after the broker has come back
 )
 
 var (

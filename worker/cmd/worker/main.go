@@ -1,0 +1,45 @@
+// Command worker owns the partitions of a deployment whose broker runs elsewhere.
+//
+//	worker -nats-url nats://127.0.0.1:4222 -data-dir .data
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/shared/process"
+	"github.com/triggerd/triggerd/worker"
+)
+
+// settings are the worker's own and its directory, which standalone has for all of its parts.
+type settings struct{ worker.Config }
+
+func (s *settings) RegisterFlags(fs *flag.FlagSet) {
+	s.Config.RegisterFlags(fs)
+	fs.StringVar(&s.DataDir, "data-dir", ".data", "`directory` of the partitions' files")
+}
+
+func (s *settings) Validate() error {
+	if s.DataDir == "" {
+		return errors.Join(errors.New("-data-dir is empty"), s.Config.Validate())
+	}
+	return s.Config.Validate()
+}
+
+func main() {
+	var cfg settings
+	os.Exit(process.Main("worker", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
+		w, err := worker.New(cfg.Config, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
+		if err != nil {
+			return nil, err
+		}
+		for path, page := range w.AdminPages() {
+			env.Pages.Handle(path, page)
+		}
+		fmt.Printf("ready admin=%s\n", env.Admin)
+		return []lifecycle.Part{w.Part()}, nil
+	}))
+}
