@@ -45,7 +45,9 @@ func TestCacheForgetsByTime(t *testing.T) {
 			}
 		}
 		s, bob := c.of(statequery.User{Account: "demo", User: "bob"})
-		if _, ok := s.old[bob]; ok {
+		_, young := s.young[bob]
+		_, old := s.old[bob]
+		if young || old {
 			t.Error("expired entry is still kept")
 		}
 	})

@@ -144,7 +144,7 @@ func (pt *partition) send(l *lane, g *gathering) {
 	trip := time.AfterFunc(cfg.Timeout, func() { pt.trip(g) })
 	start := time.Now()
 	reply, err := pt.a.asker.Ask(ctx, pt.p, statequery.Request{Check: users, WaitMillis: l.wait.Milliseconds()})
-	late := !trip.Stop()
+	trip.Stop()
 	pt.a.metrics.asked(len(users), time.Since(start))
 	if !answers(reply, err, len(users)) {
 		pt.trip(g)
@@ -152,9 +152,7 @@ func (pt *partition) send(l *lane, g *gathering) {
 	}
 	pt.remember(users, tokens, reply.Known)
 	g.finish(reply.Known, err == nil)
-	if !late {
-		pt.heal()
-	}
+	pt.heal()
 }
 
 // seal reads g's users under the mutex, which whoever added the last one has held. Nobody can join any more: g is in no lane's
@@ -197,8 +195,8 @@ func (pt *partition) trip(g *gathering) {
 	pt.release()
 }
 
-// heal closes the breaker after a probe was answered in time. An open one stays open: the question that tripped it may
-// still be in flight, and those that follow would only queue behind it.
+// heal closes the breaker after a probe was answered; trip has opened it again if that was too late. An open one stays open: the
+// question that tripped it may still be in flight, and those that follow would only queue behind it.
 func (pt *partition) heal() {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()

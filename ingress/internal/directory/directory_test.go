@@ -108,7 +108,7 @@ func TestSharedReadIsNotOlderThanTheQuestion(t *testing.T) {
 			}
 		})
 	}
-	for i := range int64(300) {
+	for i := range int64(100) {
 		declare(t, one, "demo", "shop", Module{ID: i})
 		wantBot(t, other, "demo", i, "shop")
 	}

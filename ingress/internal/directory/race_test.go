@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/triggerd/triggerd/shared/natstest"
 )
@@ -159,10 +160,36 @@ func TestBrokerAwayIsAnErrorAndNeverUnknown(t *testing.T) {
 	srv.Boot()
 }
 
-func TestWatchSurvivesARestartOfTheBroker(t *testing.T) {
+// After a reconnect everything is listed at once; the library's own recovery of a watch may take its heartbeats' time, or miss something.
+func TestReconnectListsAgain(t *testing.T) {
 	srv := start(t)
-	one, other := ingress(t, srv, Config{DeclareTimeout: natstest.Patience}), ingress(t, srv, Config{})
+	one, other := ingress(t, srv, Config{DeclareTimeout: natstest.Patience}), ingress(t, srv, Config{RelistEvery: time.Hour})
+	before := testutil.ToFloat64(other.metrics.lists)
 	srv.Restart()
 	declare(t, one, "demo", "shop", Module{ID: 1})
+	natstest.Eventually(t, func() bool { return testutil.ToFloat64(other.metrics.lists) > before }, "the bucket is listed again")
 	natstest.Eventually(t, func() bool { _, ok := other.copy.bot("demo", 1); return ok }, "the other's copy has the module")
+}
+
+// An operator deletes an account's key; an ingress that has not heard of it yet must not list what the leader has no more.
+func TestDeletedAccountIsNotListedFromTheCopy(t *testing.T) {
+	srv := start(t)
+	d := ingress(t, srv, Config{})
+	declare(t, d, "demo", "shop", Module{ID: 1})
+	d.stopWatch()
+	bucket, err := srv.JetStream().KeyValue(t.Context(), Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Delete(t.Context(), key("demo")); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := d.Modules(t.Context(), "demo", "shop"); ok || err != nil {
+		t.Errorf("Modules = %v, %v, %v", got, ok, err)
+	}
+	declare(t, d, "demo", "forms", Module{ID: 1})
+	got, ok, err := d.Modules(t.Context(), "demo", "forms")
+	if err != nil || !ok || len(got) != 1 {
+		t.Errorf("Modules = %v, %v, %v", got, ok, err)
+	}
 }
