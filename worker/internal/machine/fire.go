@@ -31,12 +31,11 @@ func (m *Machine) fire(d Due, account, user []byte) error {
 	if u == nil {
 		return haltf("redirect %d-%d is due for a user who does not exist", d.Seq, d.Index)
 	}
-	i := u.findPending(d)
-	if i < 0 {
-		return haltf("redirect %d-%d is due and its user does not know of it", d.Seq, d.Index)
+	if len(u.Pending) == 0 || u.Pending[0].Due != d {
+		return haltf("redirect %d-%d is due and is not the first that its user waits for", d.Seq, d.Index)
 	}
 	m.fx.reset()
-	judgeFire(u, i, m.head.StreamTime, &m.fx)
+	judgeFire(u, m.head.StreamTime, &m.fx)
 	m.store.DeleteDue(d)
 	m.head.Pending--
 	m.putUser(account, user, u)
@@ -47,11 +46,12 @@ func (m *Machine) fire(d Due, account, user []byte) error {
 	return nil
 }
 
-// judgeFire is the second half of a trigger: the redirect at index i of the user's waiting ones.
-func judgeFire(u *User, i int, now Millis, fx *effects) {
-	p := &u.Pending[i]
+// judgeFire is the second half of a trigger: the first of the user's waiting redirects. The due index and the user
+// hold them in the same order, so the one that is due is the first.
+func judgeFire(u *User, now Millis, fx *effects) {
+	p := &u.Pending[0]
 	next := u.next(now)
-	next.removePending(i)
+	next.dropFirstPending()
 	next.moveTo(p.Module, p.Bot)
 	next.remember(Change{ID: p.Due.Position, At: now, ModuleBefore: u.module(), ModuleAfter: p.Module})
 	fx.outcome = Outcome{Position: p.Due.Position, Kind: record.Trigger, Status: Redirected,

@@ -55,6 +55,21 @@ func New(partition int, head Head, st Store) *Machine {
 // Head is the machine's head; a deep copy (it may be stored while the machine goes on).
 func (m *Machine) Head() Head { return m.head.Clone() }
 
+// Applied is Head().Applied without the copy.
+func (m *Machine) Applied() uint64 { return m.head.Applied }
+
+// StreamTime is Head().StreamTime without the copy.
+func (m *Machine) StreamTime() Millis { return m.head.StreamTime }
+
+// Events is Head().Events without the copy.
+func (m *Machine) Events() uint64 { return m.head.Events }
+
+// Pending is Head().Pending, the delayed redirects that wait, without the copy.
+func (m *Machine) Pending() uint64 { return m.head.Pending }
+
+// Users is Head().Users without the copy.
+func (m *Machine) Users() uint64 { return m.head.Users }
+
 // Apply applies the next message (Seq must be greater than Head().Applied; contiguity is the caller's check)
 // and hands each event, in order, to emit; an event is valid only during that call. An error wraps
 // ErrHalt; nothing of the message may then be kept, and every later call returns the same error.

@@ -88,7 +88,7 @@ func TestHalts(t *testing.T) {
 		{"due index cannot be read", func(s *sick) { s.due = disk }, at(3, 1500, 2, record.Record{Kind: record.Tick}), disk, "read due index"},
 		{"batch number cannot be read", func(s *sick) { s.batch = disk }, at(3, 1500, 1, trigger("alice", 0)), disk, "read batch number"},
 		{"user of a due redirect is gone", func(s *sick) { s.vanished = true }, at(3, 2000, 2, record.Record{Kind: record.Tick}), nil, "2-1 is due for a user who does not exist"},
-		{"user does not know of the redirect", func(s *sick) { s.corrupt = true }, at(3, 2000, 2, record.Record{Kind: record.Tick}), nil, "2-1 is due and its user does not know of it"},
+		{"user does not know of the redirect", func(s *sick) { s.corrupt = true }, at(3, 2000, 2, record.Record{Kind: record.Tick}), nil, "2-1 is due and is not the first that its user waits for"},
 		{"position repeated", func(s *sick) {}, at(2, 1500, 2, trigger("alice", 0)), nil, "not after 2"},
 	}
 	for _, tt := range tests {

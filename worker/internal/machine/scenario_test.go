@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "rewrite the then-parts of testdata/*.tx
 // followed. The then-parts are golden: they are what the log means. A change of one is a change of the machine's version.
 //
 // given and when hold one message of the log a line (a line that begins with + joins the message
-// before it). The language is in script_test.go; testdata/README.md shows it to a reader.
+// before it); testdata/README.md explains the language.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -105,16 +105,6 @@ func (u *User) remember(c Change) {
 	u.Changes = changes
 }
 
-// findPending is the index of the redirect at that position, or -1.
-func (u *User) findPending(d Due) int {
-	for i := range u.Pending {
-		if u.Pending[i].Due == d {
-			return i
-		}
-	}
-	return -1
-}
-
 // addPending inserts p by its due time, in a new slice.
 func (u *User) addPending(p Pending) {
 	at := len(u.Pending)
@@ -128,17 +118,11 @@ func (u *User) addPending(p Pending) {
 	u.Pending = pending
 }
 
-// removePending drops the redirect at index i. The one that fires is nearly always the first: the rest of the slice is
-// then shared instead of copied, or a thousand redirects that fire together would copy half a million.
-func (u *User) removePending(i int) {
-	switch {
-	case len(u.Pending) == 1:
+// dropFirstPending drops the redirect that is due first. The rest of the slice is shared instead of copied, or a thousand
+// redirects that fire together would copy half a million.
+func (u *User) dropFirstPending() {
+	u.Pending = u.Pending[1:]
+	if len(u.Pending) == 0 {
 		u.Pending = nil
-	case i == 0:
-		u.Pending = u.Pending[1:]
-	default:
-		pending := make([]Pending, 0, len(u.Pending)-1)
-		pending = append(pending, u.Pending[:i]...)
-		u.Pending = append(pending, u.Pending[i+1:]...)
 	}
 }

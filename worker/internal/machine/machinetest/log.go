@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 
 	"pgregory.net/rapid"
 
@@ -150,7 +151,7 @@ func (g *generator) malformed() {
 func (g *generator) limits() record.Limits {
 	return record.Limits{
 		Machine:      machine.Version,
-		MaxUserBytes: int64(rapid.SampledFrom([]int{60, 30, 1000, 0}).Draw(g.t, "max user bytes")),
+		MaxUserBytes: int64(rapid.SampledFrom([]int{60, 30, 10_000, 0}).Draw(g.t, "max user bytes")),
 		MaxPending:   rapid.SampledFrom([]int{3, 1, 100, 0}).Draw(g.t, "max pending"),
 		OutcomesKeep: rapid.SampledFrom([]machine.Millis{hour, 1, 2*hour + 1, 0}).Draw(g.t, "outcomes keep"),
 	}
@@ -186,9 +187,11 @@ var poison = []string{
 	`{"type":"delete","account":"acme","user":""}`, "\xff\x00", `{"type":"config","machine":1}`,
 }
 
-// whose draws from few users, of which two share a name and two an account.
+// Users are those of drawn logs, account and user: few, of which two share a name and two an account.
+var Users = [][2]string{{"acme", "ann"}, {"acme", "bob"}, {"zoo", "ann"}, {"zoo", "zoë"}}
+
 func (g *generator) whose(r *record.Record) {
-	whose := rapid.SampledFrom([][2]string{{"acme", "ann"}, {"acme", "bob"}, {"zoo", "ann"}, {"zoo", "zoë"}}).Draw(g.t, "whose")
+	whose := rapid.SampledFrom(Users).Draw(g.t, "whose")
 	r.Account, r.User = []byte(whose[0]), []byte(whose[1])
 }
 
@@ -225,7 +228,8 @@ func (g *generator) where(r *record.Record) {
 // vars draws distinct names in any order.
 func (g *generator) vars() []record.Var {
 	names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "paid", "Zip"}), 0, 3, rapid.ID[string]).Draw(g.t, "names")
-	values := []string{`1`, `null`, `"x"`, `1e400`, `{"b":[true]}`, `"a rather long value, to reach limits"`, strconv.Itoa(len(g.log))}
+	values := []string{`1`, `null`, `"x"`, `1e400`, `{"b":[true]}`, `"a rather long value, to reach limits"`,
+		`"` + strings.Repeat("long", 300) + `"`, strconv.Itoa(len(g.log))}
 	var vars []record.Var
 	for _, name := range names {
 		value := rapid.SampledFrom(values).Draw(g.t, "value")
