@@ -172,7 +172,7 @@ func (d *decoder) set(f field, value []byte) *failure {
 	null := string(value) == "null"
 	switch f {
 	case fUser:
-		d.req.hasUser = !null && len(value) > len(`""`)
+		d.req.hasUser = !null && string(value) != `""`
 		return setID(&d.req.user, value, badUser)
 	case fBot:
 		return setID(&d.req.bot, value, badBot)

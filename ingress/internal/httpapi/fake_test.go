@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -171,6 +170,7 @@ func (f *fakeLog) Message(ctx context.Context, p int, seq uint64) (*jetstream.Ra
 
 // world is an API over fakes: account demo with the bot shop and its Modules, and account other with one of its own.
 type world struct {
+	t         testing.TB
 	api       *API
 	appender  *fakeAppender
 	users     *fakeUsers
@@ -184,7 +184,7 @@ var errFake = errors.New("fake failure")
 func newWorld(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	w := &world{
-		appender: &fakeAppender{}, state: &fakeState{}, log: &fakeLog{messages: map[uint64]*jetstream.RawStreamMsg{}},
+		t: t, appender: &fakeAppender{}, state: &fakeState{}, log: &fakeLog{messages: map[uint64]*jetstream.RawStreamMsg{}},
 		users: &fakeUsers{verdicts: map[string]admission.Verdict{"demo/nobody": admission.Unknown}},
 		directory: &fakeDirectory{bots: map[string][]directory.Module{
 			"demo/shop":   {{ID: 21890, Name: "Waiting for payment"}, {ID: 1068935, Name: "Payment received"}},
@@ -206,8 +206,8 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	return w
 }
 
-// do sends a request through the handler; header pairs may be empty to leave a default out.
-func (w *world) do(method, path, body string, header ...string) *http.Response {
+// httpRequest makes a request of demo's, who may do everything. Pairs of header override; an empty value removes.
+func httpRequest(method, path, body string, header ...string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "JWT demo:trigger,runtime,admin")
 	if body != "" {
@@ -219,16 +219,41 @@ func (w *world) do(method, path, body string, header ...string) *http.Response {
 			r.Header.Set(header[i], header[i+1])
 		}
 	}
-	rec := httptest.NewRecorder()
-	w.api.Handler().ServeHTTP(rec, r)
-	return rec.Result()
+	return r
 }
 
-func text(t testing.TB, r *http.Response) string {
+// answer is a response, read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request through the handler, and holds both it and the answer to the OpenAPI document.
+func (w *world) do(method, path, body string, header ...string) answer {
+	w.t.Helper()
+	return w.send(httpRequest(method, path, body, header...), body)
+}
+
+func (w *world) send(r *http.Request, body string) answer {
+	w.t.Helper()
+	rec := httptest.NewRecorder()
+	w.api.Handler().ServeHTTP(rec, r)
+	a := answer{rec.Code, rec.Result().Header, rec.Body.String()}
+	checkContract(w.t, r, body, a)
+	return a
+}
+
+func (a answer) want(t testing.TB, status int, body string) {
 	t.Helper()
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
+	if a.status != status || a.body != body {
+		t.Errorf("answer %d %s\n  want %d %s", a.status, a.body, status, body)
 	}
-	return string(data)
+}
+
+// answerOf is do for requests that the document does not describe.
+func answerOf(w *world, r *http.Request) answer {
+	rec := httptest.NewRecorder()
+	w.api.Handler().ServeHTTP(rec, r)
+	return answer{rec.Code, rec.Result().Header, rec.Body.String()}
 }
