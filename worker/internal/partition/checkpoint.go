@@ -125,6 +125,7 @@ func (a *actor) checkpointDue() time.Time {
 
 // storeOptions make the store refuse a file of another log, and let a failpoint strike inside of a commit.
 func (a *actor) storeOptions() store.Options {
-	return store.Options{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition, CacheBytes: a.cfg.CacheBytes,
+	return store.Options{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition,
+		MaxSize: a.cfg.FileBytes, CacheBytes: a.cfg.CacheBytes,
 		Failpoint: func(string) error { return a.fail(StepCheckpointWriting) }}
 }

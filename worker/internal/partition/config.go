@@ -39,6 +39,7 @@ type Config struct {
 	CheckpointUsers int           // users touched since the last checkpoint that make the next one due
 	CheckpointBytes int64         // bytes of overlay that make the next one due; twice this is the most that is held
 
+	FileBytes  int64 // size of the file at which checkpoints fail; 0 = no limit
 	CacheBytes int64 // users in memory that are not being written to; 0 = the store's default
 
 	EventsMessage int   // bytes of one message of EVENTS-p; a larger single event travels alone

@@ -104,9 +104,9 @@ func (p *Partition) Check() (detail string, err error) {
 	case f.cause != nil:
 		return detail, f.cause
 	case f.state != Serving:
-		return detail, fmt.Errorf("partition %d is %s", p.cfg.Partition, f.state)
+		err = fmt.Errorf("partition %d is %s", p.cfg.Partition, f.state)
 	}
-	return detail, errors.Join(f.sourceErr, f.emitErr, f.commitErr)
+	return detail, errors.Join(err, f.sourceErr, f.emitErr, f.commitErr)
 }
 
 // Status is a partition for the admin page.
