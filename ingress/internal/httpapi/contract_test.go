@@ -11,6 +11,8 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/pb33f/libopenapi-validator/config"
+	"github.com/pb33f/libopenapi-validator/content"
 	"github.com/pb33f/libopenapi-validator/errors"
 )
 
@@ -19,8 +21,14 @@ var contract = sync.OnceValues(func() (validator.Validator, []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	return validator.NewValidator(doc)
+	return validator.NewValidator(doc, config.WithBodyDecoder("application/x-ndjson", content.DecoderFunc(lines)))
 })
+
+// lines reads a body of lines as the string that the document says it is.
+func lines(in *content.DecodeInput) (any, error) {
+	data, err := io.ReadAll(in.Body)
+	return string(data), err
+}
 
 // checkContract holds an answer to the document, and a request too if it was taken.
 func checkContract(t testing.TB, r *http.Request, body string, a answer) {
@@ -65,7 +73,7 @@ func report(t testing.TB, ok bool, faults []*errors.ValidationError, what, body 
 		}
 	}
 	if !ok {
-		t.Logf("%s was %q", what, body)
+		t.Logf("%s was %.500q", what, body)
 	}
 }
 

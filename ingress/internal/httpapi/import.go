@@ -181,12 +181,16 @@ func readLine(r *bufio.Reader, dst []byte, limit int64) ([]byte, error) {
 			continue
 		case err == io.EOF && len(dst) == 0 && !long:
 			return dst, io.EOF
-		case err != nil && err != io.EOF:
+		case err == io.EOF:
+			err = nil
+		case err != nil:
 			return dst, &failure{code: invalidJSON, text: "The body was cut off or came too slowly", cut: true, cause: err}
-		case long:
-			return dst, &failure{code: bodyTooLarge, text: "The line is over the limit"}
 		}
-		return bytes.TrimSuffix(dst, []byte{'\n'}), nil
+		dst = bytes.TrimSuffix(dst, []byte{'\n'})
+		if long || int64(len(dst)) > limit {
+			err = &failure{code: bodyTooLarge, text: "The line is over the limit"}
+		}
+		return dst, err
 	}
 }
 
