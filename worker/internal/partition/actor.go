@@ -97,7 +97,7 @@ func (a *actor) open() error {
 // check waits for the broker and sees whether log and events are those that the file belongs to. It returns nil without a result when
 // ctx ends.
 func (a *actor) check(ctx context.Context) error {
-	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{interval: 10 * time.Second}
+	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{}
 	for ctx.Err() == nil {
 		err := a.checkOnce(ctx)
 		var f *foreign
@@ -266,7 +266,7 @@ func (a *actor) count(res *machine.Result) {
 		a.log.Error("record became a dead letter: its judgement panicked", "seq", a.last.seq, "cause", res.Panic)
 	}
 	a.view.update(func(f *facts) {
-		f.applied, f.events, f.skew = a.last.seq, a.derived, res.ClockSkew
+		f.applied, f.events, f.pending, f.skew = a.last.seq, a.derived, a.machine.Pending(), res.ClockSkew
 		f.batch = f.batch*0.9 + float64(res.Records)*0.1
 		f.last = max(f.last, a.last.seq)
 	})

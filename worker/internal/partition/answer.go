@@ -88,7 +88,7 @@ func (d *desk) send(ans answer) {
 		err = ans.q.msg.Respond(data)
 	}
 	if err != nil {
-		d.a.log.Warn("answer was not sent", "cause", err)
+		d.a.log.Debug("answer was not sent", "cause", err) // most likely nobody waits for it
 	}
 }
 

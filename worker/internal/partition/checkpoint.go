@@ -43,17 +43,15 @@ func (a *actor) overlayFull() bool {
 
 // freeze ends the active generation at the last message.
 func (a *actor) freeze() {
-	head := a.machine.Head()
 	a.store.Freeze(store.Checkpoint{
 		Identity: store.Identity{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition,
 			Seq: a.last.seq, Time: a.last.time, Hash: a.last.hash},
-		Head:       head,
+		Head:       a.machine.Head(),
 		EmittedSeq: a.reached,
 	})
 	a.generation = &generation{seq: a.last.seq, events: a.derived, since: a.dirtySince,
-		pause: backoff{min: minCommitPause, max: maxCommitPause}, warn: every{interval: 10 * time.Second}}
+		pause: backoff{min: minCommitPause, max: maxCommitPause}}
 	a.frozenSeq, a.dirtySince = a.last.seq, time.Time{}
-	a.view.update(func(f *facts) { f.pending = head.Pending })
 	a.showAge()
 }
 

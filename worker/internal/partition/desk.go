@@ -121,10 +121,11 @@ func (d *desk) admit(msg *nats.Msg) {
 	}
 }
 
-// hold is how long the answer may be held. A check says itself; the others get a moment for a negative to become final.
+// hold is how long the answer may be held: as long as the question says, but at least a moment for a negative about a user or an
+// outcome to become final.
 func (d *desk) hold(req statequery.Request) time.Duration {
 	hold := time.Duration(req.WaitMillis) * time.Millisecond
-	if req.Check == nil {
+	if req.User != nil || req.Outcome != nil {
 		hold = max(hold, d.a.cfg.NegativeWait)
 	}
 	return min(hold, statequery.MaxWait)

@@ -113,7 +113,7 @@ var (
 	descOldest   = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are.")
 	descAge      = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one.")
 	descPosition = gauge("applied_position", "Sequence of the last message applied.")
-	descPending  = gauge("pending_redirects", "Delayed redirects that have not fired, as of the last checkpoint.")
+	descPending  = gauge("pending_redirects", "Delayed redirects that have not fired.")
 	descUnacked  = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS.")
 	descSkew     = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied.")
 	descHalted   = gauge("halted", "1 if the partition has stopped rather than guess; the log says why.")

@@ -37,6 +37,7 @@ type sender struct {
 	p     *Partition
 	place place // the end of EVENTS-p, as last seen
 	done  chan landing
+	warn  every
 }
 
 // readPlace reads the end of EVENTS-p from its leader.
@@ -79,7 +80,9 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 		}
 		if !refused {
 			s.p.view.update(func(f *facts) { f.emitErr = fmt.Errorf("emit events: %w", err) })
-			s.p.log.Warn("events were not acknowledged", "first", p.first, "last", p.last, "cause", err)
+			if s.warn.due(s.p.deps.Now()) {
+				s.p.log.Warn("events were not acknowledged", "first", p.first, "last", p.last, "cause", err)
+			}
 			pause.wait(ctx)
 		}
 	}

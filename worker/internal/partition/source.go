@@ -34,6 +34,7 @@ type source struct {
 
 	gaps    int // deliveries in a row that did not follow last
 	foreign int // faults of identity in a row
+	warn    every
 }
 
 // Pauses between attempts.
@@ -88,7 +89,9 @@ func (s *source) report(ctx context.Context, err error) {
 		return
 	}
 	s.p.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("read log: %w", err) })
-	s.log.Warn("reading the log was interrupted", "after", s.last.seq, "cause", err)
+	if s.warn.due(s.p.deps.Now()) {
+		s.log.Warn("reading the log was interrupted", "after", s.last.seq, "cause", err)
+	}
 }
 
 // session is the life of one consumer on one connection.
