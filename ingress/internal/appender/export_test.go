@@ -24,3 +24,6 @@ func CycleQueue(n, accounts int) {
 		}
 	}
 }
+
+// Connected is what the appender thinks of its connection.
+func Connected(a *Appender) bool { return a.connected.Load() }

@@ -178,6 +178,22 @@ func TestBrokerAwayFailsFastAndRecovers(t *testing.T) {
 	checkOrder(t, r.entries())
 }
 
+// Without a connection a call does not wait for one, however much time it has.
+func TestDisconnectedFailsAtOnce(t *testing.T) {
+	r := newRig(t, unhurried)
+	r.proxy.Refuse(true)
+	r.proxy.Cut()
+	natstest.Eventually(t, func() bool { return !appender.Connected(r.app) }, "the loss is noticed")
+	err := (<-r.call("demo", "away")).err
+	checkUnavailable(t, err)
+	if !strings.Contains(err.Error(), "broker is away") {
+		t.Errorf("error %q: it waited", err)
+	}
+	r.proxy.Refuse(false)
+	natstest.Eventually(t, func() bool { return appender.Connected(r.app) }, "the connection is back")
+	r.must("back")
+}
+
 // A full log refuses, for sure and at once; room makes it take records again. The refused number is not used again.
 func TestFullLogRefusesAndRecovers(t *testing.T) {
 	r := newRig(t, appender.Config{Timeout: patient, StallAfter: patient}, func(s *broker.Settings) { s.TriggersMaxBytes = broker.MaxMessageBytes })

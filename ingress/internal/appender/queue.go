@@ -120,10 +120,7 @@ func (q *queue) expire(now time.Time, f func(*call)) {
 
 // open adds an account to the ring, just behind the one whose turn it would be last.
 func (q *queue) open(account string) *lane {
-	l := &lane{}
-	if n := len(q.spare); n > 0 {
-		l, q.spare = q.spare[n-1], q.spare[:n-1]
-	}
+	l := q.newLane()
 	l.account = account
 	q.lanes[account] = l
 	if q.turn == nil {
@@ -133,6 +130,16 @@ func (q *queue) open(account string) *lane {
 	}
 	l.prev, l.next = q.turn.prev, q.turn
 	l.prev.next, l.next.prev = l, l
+	return l
+}
+
+func (q *queue) newLane() *lane {
+	n := len(q.spare)
+	if n == 0 {
+		return &lane{}
+	}
+	l := q.spare[n-1]
+	q.spare = q.spare[:n-1]
 	return l
 }
 

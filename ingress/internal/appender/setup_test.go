@@ -68,6 +68,9 @@ func (r *rig) start(cfg appender.Config) *appender.Appender {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if err := r.nc.FlushTimeout(patient); err != nil { // so that what the proxy holds later is batches
+		r.t.Fatal(err)
+	}
 	r.t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // whatever is still in flight
