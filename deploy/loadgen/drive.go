@@ -76,7 +76,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Drive puts the load on for Config.Duration, or until ctx ends.
+// Drive puts the load on for Config.Duration, or until ctx ends. It may be called again, for more of it.
 func (r *Session) Drive(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Duration)
 	defer cancel()
@@ -92,7 +92,7 @@ func (r *Session) Drive(ctx context.Context) {
 		wg.Go(func() { s.loop(ctx) })
 	}
 	wg.Wait()
-	r.elapsed = time.Since(schedule.start)
+	r.elapsed += time.Since(schedule.start)
 	bar()
 }
 

@@ -54,6 +54,9 @@ func (r *Session) Report() *Report {
 // Rate is accepted triggers a second.
 func (r *Report) Rate() float64 { return float64(r.Accepted) / r.Elapsed.Seconds() }
 
+// InState is how many triggers are in the state, by the audit: all accepted ones, and those with an unknown outcome that were stored.
+func (r *Report) InState() uint64 { return r.Accepted + uint64(r.audit.stored) + uint64(r.audit.lost) }
+
 // Print writes the report for a person.
 func (r *Report) Print(w io.Writer) {
 	kind := "closed loop"
