@@ -9,9 +9,15 @@ import (
 )
 
 // BenchmarkApplyStored replays a stored log of 200 000 triggers into an empty file: reading, judging, rendering and emitting events,
-// checkpoints. b.N is the number of replays.
+// checkpoints. b.N is the number of replays. Batches are as large as under a heavy load, and as small as under a light one.
 func BenchmarkApplyStored(b *testing.B) {
-	const users, batches, size = 10_000, 400, 500
+	for _, size := range []int{500, 20} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) { benchmarkApply(b, size) })
+	}
+}
+
+func benchmarkApply(b *testing.B, size int) {
+	const users, triggers = 10_000, 200_000
 	r := newRig(b)
 	var batch []record.Record
 	for i := range users {
@@ -20,13 +26,13 @@ func BenchmarkApplyStored(b *testing.B) {
 			batch = batch[:0]
 		}
 	}
-	for i := range batches * size {
+	for i := range triggers {
 		if batch = append(batch, trigger(fmt.Sprintf("user-%d", i*7919%users), i, 0)); len(batch) == size {
 			r.append(batch...)
 			batch = batch[:0]
 		}
 	}
-	last, records := r.last(), users+batches*size
+	last, records := r.last(), users+triggers
 	var spent time.Duration
 	b.ResetTimer()
 	for range b.N {
