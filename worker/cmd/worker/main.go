@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -39,7 +40,12 @@ func main() {
 		for path, page := range w.AdminPages() {
 			env.Pages.Handle(path, page)
 		}
-		fmt.Printf("ready admin=%s\n", env.Admin)
-		return []lifecycle.Part{w.Part()}, nil
+		announce := lifecycle.Part{Name: "announce", Run: func(ctx context.Context, ready func()) error {
+			fmt.Printf("ready admin=%s\n", env.Admin)
+			ready()
+			<-ctx.Done()
+			return nil
+		}}
+		return []lifecycle.Part{w.Part(), announce}, nil
 	}))
 }
