@@ -1,8 +1,10 @@
-// Command loadgen puts load on a running triggerd, measures it and audits what it was promised.
+// Command loadgen puts load on a running triggerd, measures it and audits what it was promised. It exits with 1 if a promise was broken.
 //
 //	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s
 //
-// It exits with 1 if a promise was broken.
+// Its verb compare needs nothing running: it measures triggerd beside an empty handler and beside one synced message a request.
+//
+//	loadgen compare -partitions 1,4
 package main
 
 import (
@@ -10,7 +12,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
+	"github.com/triggerd/triggerd/deploy/bench"
 	"github.com/triggerd/triggerd/deploy/loadgen"
 	"github.com/triggerd/triggerd/shared/process"
 )
@@ -18,8 +22,16 @@ import (
 var errBroken = errors.New("promises were broken")
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "compare" {
+		os.Args = slices.Delete(os.Args, 1, 2)
+		os.Exit(compare())
+	}
+	os.Exit(load())
+}
+
+func load() int {
 	var cfg loadgen.Config
-	os.Exit(process.Execute("loadgen", func(ctx context.Context, _ io.Writer) error {
+	return process.Execute("loadgen", func(ctx context.Context, _ io.Writer) error {
 		report, err := loadgen.Run(ctx, cfg)
 		if err != nil {
 			return err
@@ -29,5 +41,16 @@ func main() {
 			return errBroken
 		}
 		return nil
-	}, &cfg))
+	}, &cfg)
+}
+
+func compare() int {
+	var cfg bench.Config
+	return process.Execute("loadgen compare", func(ctx context.Context, stderr io.Writer) error {
+		table, err := bench.Compare(ctx, cfg, stderr)
+		if err == nil {
+			table.Print(os.Stdout)
+		}
+		return err
+	}, &cfg)
 }

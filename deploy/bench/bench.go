@@ -1,0 +1,185 @@
+// Package bench compares triggerd with the least that a server of its kind could do, on the machine at hand: an empty Echo handler that answers the
+// same bytes, and a handler that stores each request as one synced JetStream message.
+//
+// # Usage
+//
+//	table, err := bench.Compare(ctx, cfg, os.Stderr)
+//	table.Print(os.Stdout)
+//
+// # How it measures
+//
+// Servers and load generator share one process and its processors, each server in a fresh directory. The variants run one after the other, in
+// rounds, and each round begins at another one, so that a machine that gets slower or busier meanwhile is unfair to none. Ratios are taken
+// within a round; the table shows their medians.
+//
+// # Why it is apart
+//
+// It brings an Echo handler and a nats-server of its own along, which no other package but httpapi and standalone may: what is compared must
+// owe nothing to what it is compared with.
+package bench
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/triggerd/triggerd/deploy/loadgen"
+)
+
+// Defaults of Config.
+const (
+	DefaultRounds   = 3
+	DefaultDuration = 5 * time.Second
+	DefaultWarmUp   = time.Second
+	DefaultUsers    = 20_000
+	benchTimeout    = 10 * time.Second // of one request
+	maxRounds       = 1000
+)
+
+// Config is what to compare, and under which load.
+type Config struct {
+	Rounds      int
+	Duration    time.Duration // of each measurement
+	WarmUp      time.Duration // before each, not counted
+	Connections int
+	Users       int
+	Payload     int
+	Partitions  Counts
+	Dir         string // on the disk that is to be measured
+}
+
+// RegisterFlags adds the flags and sets the defaults.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	fs.IntVar(&c.Rounds, "rounds", DefaultRounds, "of all variants")
+	fs.DurationVar(&c.Duration, "duration", DefaultDuration, "of each measurement")
+	fs.DurationVar(&c.WarmUp, "warm-up", DefaultWarmUp, "before each measurement, not counted")
+	fs.IntVar(&c.Connections, "connections", loadgen.DefaultConnections, "each with one request at a time")
+	fs.IntVar(&c.Users, "users", DefaultUsers, "of each variant")
+	fs.IntVar(&c.Payload, "payload", 0, "`bytes` of one more variable in each trigger")
+	c.Partitions = Counts{1, 2, 4, 8}
+	fs.Var(&c.Partitions, "partitions", "`counts` to compare, separated by commas")
+	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
+}
+
+// Validate joins all faults.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
+	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
+	fault(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
+	fault(c.Connections < 1, "-connections is %d, under 1", c.Connections)
+	fault(c.Users < c.Connections, "-users is %d, fewer than %d connections", c.Users, c.Connections)
+	fault(c.Payload < 0, "-payload is %d, under 0", c.Payload)
+	return errors.Join(faults...)
+}
+
+// Counts is a list of numbers of partitions. It is a flag.Value.
+type Counts []int
+
+// Set reads numbers separated by commas.
+func (c *Counts) Set(text string) error {
+	*c = nil
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(word))
+		if err != nil || n < 1 {
+			return fmt.Errorf("not a list of numbers like 1,2,4")
+		}
+		*c = append(*c, n)
+	}
+	return nil
+}
+
+func (c *Counts) String() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int(*c)), " ", ","), "[]")
+}
+
+// Compare runs all variants. progress gets a line for each measurement.
+func Compare(ctx context.Context, cfg Config, progress io.Writer) (*Table, error) {
+	conditions, err := observe(cfg)
+	if err != nil {
+		return nil, err
+	}
+	variants := variants(cfg.Partitions)
+	table := &Table{Conditions: conditions, rows: make([]row, len(variants))}
+	for i, v := range variants {
+		table.rows[i].name = v.name
+	}
+	for round := range cfg.Rounds {
+		for k := range variants {
+			i := (k + round) % len(variants)
+			m, err := measure(ctx, cfg, variants[i])
+			if err != nil {
+				return nil, fmt.Errorf("measure %s: %w", variants[i].name, err)
+			}
+			fmt.Fprintf(progress, "round %d of %d  %-44s %8.0f/s\n", round+1, cfg.Rounds, variants[i].name, m.rate)
+			table.rows[i].add(m)
+		}
+	}
+	return table, nil
+}
+
+// measurement is one variant in one round.
+type measurement struct {
+	rate     float64 // accepted a second
+	p50, p99 time.Duration
+	refused  uint64
+}
+
+func measure(ctx context.Context, cfg Config, v variant) (m measurement, err error) {
+	dir, err := os.MkdirTemp(cfg.Dir, "triggerd-bench-")
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	target, err := v.start(ctx, dir)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, target.stop()) }()
+	load := loadgen.Config{URL: "http://" + target.addr, Token: target.token, Users: cfg.Users, Connections: cfg.Connections,
+		Payload: cfg.Payload, Timeout: benchTimeout, Quiet: true, Duration: cfg.WarmUp}
+	prepare := func() (*loadgen.Session, error) { return loadgen.Prepare(ctx, load) }
+	if v.baseline {
+		prepare = func() (*loadgen.Session, error) { return loadgen.Baseline(load) }
+	}
+	if err := warmUp(ctx, prepare); err != nil {
+		return m, err
+	}
+	load.Duration = cfg.Duration
+	session, err := prepare()
+	if err != nil {
+		return m, err
+	}
+	session.Drive(ctx)
+	return read(session.Report()), ctx.Err()
+}
+
+// warmUp has users of its own: each session begins with fresh ones.
+func warmUp(ctx context.Context, prepare func() (*loadgen.Session, error)) error {
+	session, err := prepare()
+	if err == nil {
+		session.Drive(ctx)
+	}
+	return err
+}
+
+func read(r *loadgen.Report) measurement {
+	m := measurement{rate: r.Rate(), refused: r.Unknown,
+		p50: time.Duration(r.Latency.ValueAtQuantile(50)) * time.Microsecond,
+		p99: time.Duration(r.Latency.ValueAtQuantile(99)) * time.Microsecond}
+	for _, n := range r.Refused {
+		m.refused += n
+	}
+	return m
+}

@@ -1,0 +1,73 @@
+package bench
+
+import (
+	"flag"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Every variant must run and be driven; how fast they are is for whoever measures.
+func TestCompareRunsEveryVariant(t *testing.T) {
+	cfg := Config{Rounds: 2, Duration: 50 * time.Millisecond, WarmUp: 10 * time.Millisecond, Connections: 4, Users: 40,
+		Partitions: Counts{1, 2}, Dir: t.TempDir()}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	table, err := Compare(t.Context(), cfg, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(table.rows) != 6 {
+		t.Errorf("%d rows", len(table.rows))
+	}
+	for _, r := range table.rows {
+		for i, m := range r.seen {
+			if m.rate <= 0 || m.refused > 0 {
+				t.Errorf("%s, round %d: %.0f/s, %d refused", r.name, i, m.rate, m.refused)
+			}
+		}
+	}
+	var text strings.Builder
+	table.Print(&text)
+	for _, want := range []string{"fsync of 4 KiB", "× jetstream", "triggerd: P = 2, applying and emitting", "2 rounds of 50ms"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+}
+
+// Medians of ratios within rounds, not ratios of medians: a slow round must not look like a slow server.
+func TestRatiosAreTakenWithinRounds(t *testing.T) {
+	base, fast := row{}, row{}
+	for _, rate := range []float64{100, 10, 1} {
+		base.add(measurement{rate: rate})
+		fast.add(measurement{rate: 2 * rate})
+	}
+	if got := fast.ratio(&base); got != 2 {
+		t.Errorf("ratio %g", got)
+	}
+	if got := base.median(func(_ int, m measurement) float64 { return m.rate }); got != 10 {
+		t.Errorf("median %g", got)
+	}
+}
+
+func TestCountsAreAList(t *testing.T) {
+	var c Counts
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Var(&c, "partitions", "")
+	if err := fs.Parse([]string{"-partitions", "1, 4,16"}); err != nil || c.String() != "1,4,16" {
+		t.Errorf("%v, %v", c, err)
+	}
+	for _, bad := range []string{"", "0", "1,,2", "x"} {
+		if c.Set(bad) == nil {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+}
