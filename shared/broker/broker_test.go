@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -343,17 +344,45 @@ func TestSafeSettingsAreUpdatedOthersReported(t *testing.T) {
 }
 
 func TestEnsureWaitsForTheBroker(t *testing.T) {
-	srv := natstest.Start(t)
+	up := false
+	srv := natstest.Start(t, natstest.Tune(func(o *server.Options) { o.JetStream = up }))
 	nc := srv.Connect()
-	srv.Stop()
-	done := make(chan error, 1)
+	said, done := make(chan string, 100), make(chan error, 1)
 	go func() {
-		_, err := broker.Ensure(t.Context(), nc, settings(1), slog.New(slog.DiscardHandler))
+		_, err := broker.Ensure(t.Context(), nc, settings(1), slog.New(slog.NewTextHandler(lines(said), nil)))
 		done <- err
 	}()
-	srv.Boot()
+	if line := <-said; !strings.Contains(line, "broker is away") {
+		t.Errorf("log says %q", line)
+	}
+	up = true
+	srv.Restart()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// lines is a writer that hands on what is written to it.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func TestEnsureEndsWithItsContext(t *testing.T) {
+	srv := natstest.Start(t, natstest.Tune(func(o *server.Options) { o.JetStream = false }))
+	nc := srv.Connect()
+	ctx, cancel := context.WithCancel(t.Context())
+	said, done := make(chan string, 100), make(chan error, 1)
+	go func() {
+		_, err := broker.Ensure(ctx, nc, settings(1), slog.New(slog.NewTextHandler(lines(said), nil)))
+		done <- err
+	}()
+	<-said
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want canceled", err)
 	}
 }
 

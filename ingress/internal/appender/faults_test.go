@@ -65,7 +65,7 @@ func TestLostAnswerWithinTheWindow(t *testing.T) {
 // Beyond the window the late copy is stored a second time, behind newer batches: under its old writer and number, by
 // which the reader knows it, and nothing newer was sent before its first copy was stored.
 func TestLateCopyBeyondTheWindow(t *testing.T) {
-	r := newRig(t, unhurried, window(100*time.Millisecond))
+	r := newRig(t, unhurried, window(500*time.Millisecond)) // long enough for a repeat, short enough to wait for
 	first := r.stuck("first")
 	r.dropClients()
 	if res := <-first; res.err != nil {
