@@ -19,7 +19,7 @@ help: ## list the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start everything in one process, with demo data; ARGS="-http-addr :8080" for more
-	$(GO) run ./deploy/cmd/standalone -demo $(ARGS)
+	@$(GO) run ./deploy/cmd/standalone -demo $(ARGS)
 
 test: ## run all tests
 	$(GO) test $(PKGS)
