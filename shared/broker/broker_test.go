@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -252,65 +250,6 @@ func TestLostBucketIsRefused(t *testing.T) {
 	refused(t, nc, settings(1), broker.ErrLogForeign, broker.TriggersStream(0), b.LogID(0))
 }
 
-// A process that died anywhere between claiming a log and marking it as created left a log that the next one finishes.
-func TestEnsureGoesOnAfterACrash(t *testing.T) {
-	steps := []struct {
-		name string
-		undo func(t *testing.T, b *broker.Broker)
-	}{
-		{"first record stored", func(*testing.T, *broker.Broker) {}},
-		{"events made", func(t *testing.T, b *broker.Broker) {
-			remake(t, b, broker.TriggersStream(0))
-		}},
-		{"log made", func(t *testing.T, b *broker.Broker) {
-			remake(t, b, broker.TriggersStream(0))
-			drop(t, b, broker.EventsStream(0))
-		}},
-		{"log intended", func(t *testing.T, b *broker.Broker) {
-			drop(t, b, broker.TriggersStream(0))
-			drop(t, b, broker.EventsStream(0))
-		}},
-	}
-	for _, step := range steps {
-		t.Run(step.name, func(t *testing.T) {
-			nc := natstest.Start(t).Connect()
-			b := ensure(t, nc, settings(1))
-			step.undo(t, b)
-			kv, err := b.JS.KeyValue(t.Context(), broker.BucketDeployment)
-			if err != nil {
-				t.Fatal(err)
-			}
-			entry := fmt.Sprintf(`{"id":%q,"state":"intended"}`, b.LogID(0))
-			if _, err := kv.PutString(t.Context(), "log.0", entry); err != nil {
-				t.Fatal(err)
-			}
-			again := ensure(t, nc, settings(1))
-			if again.LogID(0) != b.LogID(0) {
-				t.Error("the log got another id")
-			}
-			checkFirstRecord(t, again, 0)
-			drop(t, b, broker.TriggersStream(0))
-			refused(t, nc, settings(1), broker.ErrLogMissing) // so it was marked as created
-		})
-	}
-}
-
-func drop(t *testing.T, b *broker.Broker, name string) {
-	t.Helper()
-	if err := b.JS.DeleteStream(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func remake(t *testing.T, b *broker.Broker, name string) {
-	t.Helper()
-	cfg := config(t, b, name)
-	drop(t, b, name)
-	if _, err := b.JS.CreateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSafeSettingsAreUpdatedOthersReported(t *testing.T) {
 	nc := natstest.Start(t).Connect()
 	ensure(t, nc, settings(1))
@@ -340,49 +279,6 @@ func TestSafeSettingsAreUpdatedOthersReported(t *testing.T) {
 	}
 	if want := "stream=EVENTS-0 setting=max_age have=1h0m0s want=0s changed=false"; !strings.Contains(out.String(), want) {
 		t.Errorf("log %q does not say %q", out.String(), want)
-	}
-}
-
-func TestEnsureWaitsForTheBroker(t *testing.T) {
-	up := false
-	srv := natstest.Start(t, natstest.Tune(func(o *server.Options) { o.JetStream = up }))
-	nc := srv.Connect()
-	said, done := make(chan string, 100), make(chan error, 1)
-	go func() {
-		_, err := broker.Ensure(t.Context(), nc, settings(1), slog.New(slog.NewTextHandler(lines(said), nil)))
-		done <- err
-	}()
-	if line := <-said; !strings.Contains(line, "broker is away") {
-		t.Errorf("log says %q", line)
-	}
-	up = true
-	srv.Restart()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
-// lines is a writer that hands on what is written to it.
-type lines chan string
-
-func (l lines) Write(line []byte) (int, error) {
-	l <- string(line)
-	return len(line), nil
-}
-
-func TestEnsureEndsWithItsContext(t *testing.T) {
-	srv := natstest.Start(t, natstest.Tune(func(o *server.Options) { o.JetStream = false }))
-	nc := srv.Connect()
-	ctx, cancel := context.WithCancel(t.Context())
-	said, done := make(chan string, 100), make(chan error, 1)
-	go func() {
-		_, err := broker.Ensure(ctx, nc, settings(1), slog.New(slog.NewTextHandler(lines(said), nil)))
-		done <- err
-	}()
-	<-said
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want canceled", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -134,20 +135,26 @@ func within(ctx context.Context, step func(context.Context) error) error {
 	return step(ctx)
 }
 
+// awayCodes are answers of a broker that is starting or electing. "Not enabled" is what the client makes of nobody
+// answering at all.
+var awayCodes = []jetstream.ErrorCode{
+	10008, // cluster unavailable
+	10009, // no leader
+	10118, // stream offline
+	jetstream.JSErrCodeJetStreamNotEnabled,
+}
+
+// awayErrors are the client's own.
+var awayErrors = []error{
+	nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+	jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
+}
+
 // away says whether an error is one of a broker that may yet come (back).
 func away(err error) bool {
-	const clusterUnavailable, clusterNoLeader, streamOffline = 10008, 10009, 10118
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.ErrorCode == clusterUnavailable || api.ErrorCode == clusterNoLeader || api.ErrorCode == streamOffline
+		return slices.Contains(awayCodes, api.ErrorCode)
 	}
-	for _, e := range []error{
-		nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
-		jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(awayErrors, func(e error) bool { return errors.Is(err, e) })
 }
