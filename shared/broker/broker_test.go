@@ -189,6 +189,23 @@ func TestOtherPartitionCountIsRefused(t *testing.T) {
 	refused(t, nc, settings(3), broker.ErrPartitions, "2 partitions", "set to 3")
 }
 
+// The count is written first: a process with another one makes nothing, even if the first died before it made a stream.
+func TestPartitionCountComesFirst(t *testing.T) {
+	srv := natstest.Start(t)
+	js := srv.JetStream()
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: broker.BucketDeployment, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "partitions", "2"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, srv.Connect(), settings(3), broker.ErrPartitions, "2 partitions", "set to 3")
+	if _, err := js.Stream(t.Context(), broker.TriggersStream(0)); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("a stream was made: %v", err)
+	}
+}
+
 // The count is in the streams too: a bucket that was lost or belongs to another deployment does not hide it.
 func TestOtherPartitionCountInStreamIsRefused(t *testing.T) {
 	nc := natstest.Start(t).Connect()

@@ -10,8 +10,8 @@
 // # Ordering
 //
 // Calls for one account and partition enter the log in the order in which they were made (a later call begins after an
-// earlier one has begun, in the same goroutine or ordered otherwise). Accounts take turns, record by record. A batch is
-// sent when nothing is in flight, at once and however small it is; what comes meanwhile is the next batch.
+// earlier one has begun, in the same goroutine or ordered otherwise). Accounts take turns, record by record; what AppendBulk
+// brings comes after them all. A batch is sent when nothing is in flight, at once and however small it is; what comes meanwhile is the next batch.
 //
 // # Exactly once
 //
@@ -227,6 +227,16 @@ func (a *Appender) Writer() string { return a.writer }
 //
 // Errors: wraps ErrUnavailable (with the cause) or ErrTooLarge, or is an *UnknownError.
 func (a *Appender) Append(ctx context.Context, p int, account string, line []byte) (record.Position, error) {
+	return a.append(ctx, p, account, line, usual)
+}
+
+// AppendBulk is Append for imports: such records enter a batch only when no others wait, so that an import does not stand
+// in front of anybody. There is no order between them and those of Append, as long as both wait.
+func (a *Appender) AppendBulk(ctx context.Context, p int, account string, line []byte) (record.Position, error) {
+	return a.append(ctx, p, account, line, bulk)
+}
+
+func (a *Appender) append(ctx context.Context, p int, account string, line []byte, class class) (record.Position, error) {
 	if len(line) > MaxRecordBytes {
 		return record.Position{}, ErrTooLarge
 	}
@@ -235,7 +245,7 @@ func (a *Appender) Append(ctx context.Context, p int, account string, line []byt
 	}
 	part, c := a.parts[p], a.calls.Get().(*call)
 	begun := time.Now()
-	c.line, c.account, c.deadline = line, account, begun.Add(a.cfg.Timeout)
+	c.line, c.account, c.class, c.deadline = line, account, class, begun.Add(a.cfg.Timeout)
 	if cause, err := part.enqueue(c, begun); err != nil {
 		a.release(c)
 		return record.Position{}, a.metrics.refuse(p, cause, err)

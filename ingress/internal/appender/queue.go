@@ -16,10 +16,20 @@ const (
 	answered               // pos and err are set, done is signalled (or about to be)
 )
 
+// class of a call: those of a lower one leave first.
+type class uint8
+
+const (
+	usual class = iota
+	bulk
+	classes // how many there are
+)
+
 // call is one caller's record on its way. The partition's lock guards it until it is answered.
 type call struct {
 	line     []byte
 	account  string
+	class    class
 	deadline time.Time
 	state    state
 	number   uint64 // of its batch, once sent
@@ -33,31 +43,45 @@ type call struct {
 	prev, next *call // in the lane
 }
 
-// lane is the calls of one account, oldest first.
+// lane is the calls of one account and class, oldest first.
 type lane struct {
 	account     string
 	first, last *call
-	prev, next  *lane // the ring of accounts that have calls
+	prev, next  *lane // the ring of lanes that have calls
+}
+
+// ring is the accounts of one class that have calls. They take turns, however many calls each has.
+type ring struct {
+	lanes map[string]*lane
+	turn  *lane // whose call is next
 }
 
 // maxSpareLanes bounds what the queue keeps of lanes it no longer needs.
 const maxSpareLanes = 256
 
-// queue holds the calls of a partition that were not sent yet. Accounts take turns, however many calls each has.
+// queue holds the calls of a partition that were not sent yet.
 type queue struct {
 	records, bytes int
-	lanes          map[string]*lane
-	turn           *lane // whose call is next
+	rings          [classes]ring
 	spare          []*lane
 }
 
-func newQueue() queue { return queue{lanes: map[string]*lane{}} }
+func newQueue() queue {
+	var q queue
+	for i := range q.rings {
+		q.rings[i].lanes = map[string]*lane{}
+	}
+	return q
+}
 
 // push puts c behind the calls of its account. An account that comes new has its turn last.
 func (q *queue) push(c *call) {
-	l := q.lanes[c.account]
+	r := &q.rings[c.class]
+	l := r.lanes[c.account]
 	if l == nil {
-		l = q.open(c.account)
+		l = q.newLane()
+		l.account = c.account
+		r.open(l)
 	}
 	c.lane, c.prev, c.next = l, l.last, nil
 	if l.last == nil {
@@ -72,16 +96,18 @@ func (q *queue) push(c *call) {
 
 // peek is the call whose turn it is, nil if there is none.
 func (q *queue) peek() *call {
-	if q.turn == nil {
-		return nil
+	for i := range q.rings {
+		if l := q.rings[i].turn; l != nil {
+			return l.first
+		}
 	}
-	return q.turn.first
+	return nil
 }
 
-// pop removes the call whose turn it is; the turn passes on.
+// pop removes the call that peek shows; the turn passes on.
 func (q *queue) pop() *call {
-	c := q.turn.first
-	q.turn = q.turn.next
+	c := q.peek()
+	q.rings[c.class].turn = c.lane.next
 	q.remove(c)
 	return c
 }
@@ -103,34 +129,22 @@ func (q *queue) remove(c *call) {
 	q.records--
 	q.bytes -= len(c.line)
 	if l.first == nil {
-		q.close(l)
+		q.rings[c.class].close(l)
+		q.keep(l)
 	}
 }
 
 // expire removes the calls whose deadline has come, and hands each to f. All calls have the same time to wait, so the
 // oldest of a lane expires first.
 func (q *queue) expire(now time.Time, f func(*call)) {
-	for _, l := range q.lanes {
-		for c := l.first; c != nil && !c.deadline.After(now); c = l.first { // a lane that runs empty is closed and cleared
-			q.remove(c)
-			f(c)
+	for i := range q.rings {
+		for _, l := range q.rings[i].lanes {
+			for c := l.first; c != nil && !c.deadline.After(now); c = l.first { // a lane that runs empty is closed and cleared
+				q.remove(c)
+				f(c)
+			}
 		}
 	}
-}
-
-// open adds an account to the ring, just behind the one whose turn it would be last.
-func (q *queue) open(account string) *lane {
-	l := q.newLane()
-	l.account = account
-	q.lanes[account] = l
-	if q.turn == nil {
-		l.prev, l.next = l, l
-		q.turn = l
-		return l
-	}
-	l.prev, l.next = q.turn.prev, q.turn
-	l.prev.next, l.next.prev = l, l
-	return l
 }
 
 func (q *queue) newLane() *lane {
@@ -143,17 +157,32 @@ func (q *queue) newLane() *lane {
 	return l
 }
 
-func (q *queue) close(l *lane) {
-	delete(q.lanes, l.account)
-	if q.turn == l {
-		q.turn = l.next
-	}
-	if q.turn == l { // it was alone
-		q.turn = nil
-	}
-	l.prev.next, l.next.prev = l.next, l.prev
+func (q *queue) keep(l *lane) {
 	*l = lane{}
 	if len(q.spare) < maxSpareLanes {
 		q.spare = append(q.spare, l)
 	}
+}
+
+// open adds a lane behind the one whose turn would be last.
+func (r *ring) open(l *lane) {
+	r.lanes[l.account] = l
+	if r.turn == nil {
+		l.prev, l.next = l, l
+		r.turn = l
+		return
+	}
+	l.prev, l.next = r.turn.prev, r.turn
+	l.prev.next, l.next.prev = l, l
+}
+
+func (r *ring) close(l *lane) {
+	delete(r.lanes, l.account)
+	if r.turn == l {
+		r.turn = l.next
+	}
+	if r.turn == l { // it was alone
+		r.turn = nil
+	}
+	l.prev.next, l.next.prev = l.next, l.prev
 }
