@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"io"
 	"net/http"
 	"slices"
@@ -15,9 +14,9 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// An import reads lines on the request's goroutine and appends them on several lanes. A user's lines
-// all take the same lane, one after the other, so that they arrive in their order; lanes are what keeps batches
-// full, since every line waits until it is durable.
+// An import reads lines on the request's goroutine and has several on their way at once, since every line waits until
+// it is durable and batches would otherwise hold one each. Lines of one user go one after the other, in their
+// order; they do not hold up those of others.
 
 type importError struct {
 	Line  int    `json:"line"`
@@ -56,11 +55,11 @@ type importer struct {
 	ctx     context.Context
 	account string
 	trace   string
-	seed    maphash.Seed
-	lanes   []chan importLine
+	slots   chan struct{} // one for each line in hand
 	working sync.WaitGroup
 
 	mu     sync.Mutex
+	chains map[string][]importLine // by user of whom a line is on its way: those that wait for it
 	result importView
 	broken bool // records cannot be appended; the rest is not read
 }
@@ -72,31 +71,51 @@ type importLine struct {
 }
 
 func (a *API) newImport(ctx context.Context, account, trace string) *importer {
-	im := &importer{
-		api: a, ctx: ctx, account: account, trace: trace, seed: maphash.MakeSeed(),
-		lanes: make([]chan importLine, a.cfg.ImportParallel), result: importView{Errors: []importError{}},
+	return &importer{
+		api: a, ctx: ctx, account: account, trace: trace, slots: make(chan struct{}, a.cfg.ImportParallel),
+		chains: make(map[string][]importLine), result: importView{Errors: []importError{}},
 	}
-	for i := range im.lanes {
-		im.lanes[i] = make(chan importLine, 1)
-		im.working.Go(func() { im.work(im.lanes[i]) })
-	}
-	return im
 }
 
-// work appends the lines of one lane.
-func (im *importer) work(lane <-chan importLine) {
-	for l := range lane {
+// send puts a line on its way, or behind the one of the same user that is. It waits for a slot.
+func (im *importer) send(l importLine) {
+	im.slots <- struct{}{}
+	user := string(l.request.user)
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if waiting, busy := im.chains[user]; busy {
+		im.chains[user] = append(waiting, l)
+		return
+	}
+	im.chains[user] = nil
+	im.working.Go(func() { im.carry(user, l) })
+}
+
+// carry appends a line, and then those of the same user that came after it.
+func (im *importer) carry(user string, l importLine) {
+	for more := true; more; l, more = im.next(user) {
 		_, err := im.api.register(im.ctx, l.scratch, im.account, l.request, im.trace)
 		im.note(l.number, err)
 		im.api.scratch.put(l.scratch)
+		<-im.slots
 	}
+}
+
+// next takes the line that waits behind user's last one. Without one the user is not on their way any more.
+func (im *importer) next(user string) (l importLine, ok bool) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	waiting := im.chains[user]
+	if len(waiting) == 0 {
+		delete(im.chains, user)
+		return l, false
+	}
+	im.chains[user] = waiting[1:]
+	return waiting[0], true
 }
 
 // finish waits for the lines in hand and says what became of all.
 func (im *importer) finish() importView {
-	for _, lane := range im.lanes {
-		close(lane)
-	}
 	im.working.Wait()
 	slices.SortFunc(im.result.Errors, func(x, y importError) int { return x.Line - y.Line })
 	return im.result
@@ -130,8 +149,7 @@ func (im *importer) take(number int, s *scratch, err error) bool {
 		}
 		var req *request
 		if req, err = s.decoder.line(s.body); err == nil {
-			lane := maphash.Bytes(im.seed, req.user) % uint64(len(im.lanes))
-			im.lanes[lane] <- importLine{number, s, req}
+			im.send(importLine{number, s, req})
 			return true
 		}
 	}

@@ -216,6 +216,12 @@ func (a *API) Handler() http.Handler {
 			get.Method = http.MethodGet
 			r = &get
 		}
+		if len(r.TransferEncoding) > 0 {
+			// A chunked request may have come with a Content-Length as well, which net/http drops unseen
+			// and a proxy in front may have believed. What follows on this connection is then not to be
+			// trusted (RFC 9112, 6.1).
+			w.Header().Set("Connection", "close")
+		}
 		a.echo.ServeHTTP(w, r)
 	})
 }
