@@ -20,14 +20,9 @@ type served struct {
 	addr string
 }
 
-// impatient makes a dawdling sender lose soon.
-func impatient(c *Config) {
-	c.ReadHeaderTimeout, c.ReadTimeout = 50*time.Millisecond, 100*time.Millisecond
-}
-
-func serve(t *testing.T, change func(*Config)) *served {
+func serve(t *testing.T) *served {
 	t.Helper()
-	w := newWorld(t, change)
+	w := newWorld(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -99,14 +94,14 @@ func wantNothingAppended(t *testing.T, s *served) {
 }
 
 func TestOversizeHeaders(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	wantStatus(t, s.raw(head, "X-Large: "+strings.Repeat("x", 64<<10), "\r\n\r\n"), 431)
 	wantNothingAppended(t, s)
 }
 
 // TestEndlessHeaders sends headers for as long as the server takes them.
 func TestEndlessHeaders(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	conn := s.dial()
 	io.WriteString(conn, head)
 	sent, line := 0, strings.Repeat("X-More: yes\r\n", 100)
@@ -121,66 +116,8 @@ func TestEndlessHeaders(t *testing.T) {
 	}
 }
 
-func TestSlowHeaders(t *testing.T) {
-	s := serve(t, impatient)
-	s.raw("POST /actionsvc/trigger-response/ HTTP/1.1\r\nHost:") // cut off, or raw complains
-	s.raw()
-}
-
-func TestSlowBody(t *testing.T) {
-	s := serve(t, impatient)
-	answer := s.raw(head + "Content-Length: 100\r\n\r\n{\"user_id\":")
-	wantStatus(t, answer, 400)
-	if !strings.Contains(answer, `"code":"invalid_json"`) || !strings.Contains(answer, "Connection: close") {
-		t.Errorf("answer %q", answer)
-	}
-	wantNothingAppended(t, s)
-}
-
-// TestSlowImport shows that an import may take longer than a body may, as long as it keeps coming.
-func TestSlowImport(t *testing.T) {
-	s := serve(t, impatient)
-	pr, pw := io.Pipe()
-	go func() {
-		for i := range 8 {
-			fmt.Fprintf(pw, "{\"user_id\":\"u%d\"}\n", i)
-			for len(s.appender.all()) <= i { // its turn has come when the one before is through
-				runtime.Gosched()
-			}
-			if i == 3 {
-				<-time.After(60 * time.Millisecond) // within the timeout of a piece, over it twice
-			}
-			if i == 6 {
-				<-time.After(60 * time.Millisecond)
-			}
-		}
-		pw.Close()
-	}()
-	r, _ := http.NewRequest(http.MethodPost, "http://"+s.addr+"/v1/users", pr)
-	r.Header.Set("Authorization", "JWT demo:runtime")
-	r.Header.Set("Content-Type", "application/x-ndjson")
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || string(body) != `{"imported":8,"failed":0,"errors":[]}` {
-		t.Errorf("%d %s", res.StatusCode, body)
-	}
-}
-
-func TestImportThatStopsComing(t *testing.T) {
-	s := serve(t, impatient)
-	answer := s.raw("POST /v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:runtime\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100\r\n\r\n{\"user_id\":\"alice\"}\n{")
-	wantStatus(t, answer, 200)
-	if !strings.Contains(answer, `{"imported":1,"failed":1,`) {
-		t.Errorf("answer %q", answer)
-	}
-}
-
 func TestBodyCutOff(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	conn := s.dial()
 	io.WriteString(conn, head+"Content-Length: 100\r\n\r\n{\"user_id\":")
 	conn.(*net.TCPConn).CloseWrite()
@@ -193,7 +130,7 @@ func TestBodyCutOff(t *testing.T) {
 
 // TestChunkedOverLimit shows that a body without a length is read to the limit and no further.
 func TestChunkedOverLimit(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	conn := s.dial()
 	io.WriteString(conn, head+"Transfer-Encoding: chunked\r\n\r\n")
 	chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
@@ -218,14 +155,14 @@ func TestChunkedOverLimit(t *testing.T) {
 
 // TestAnnouncedOverLimit shows that nothing is read of a body that says that it is too large.
 func TestAnnouncedOverLimit(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	answer := s.raw(head + "Content-Length: 9223372036854775807\r\nExpect: 100-continue\r\n\r\n")
 	wantStatus(t, answer, 413)
 	wantStatus(t, s.raw(head+"Content-Length: 9223372036854775808\r\n\r\n"), 400)
 }
 
 func TestChunkedMalformed(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	for _, body := range []string{"zz\r\nxx\r\n0\r\n\r\n", "-1\r\n\r\n", "fffffffffffffffff\r\nx", "2\r\n{}xxxx"} {
 		wantStatus(t, s.raw(head+"Transfer-Encoding: chunked\r\n\r\n"+body), 400)
 	}
@@ -235,7 +172,7 @@ func TestChunkedMalformed(t *testing.T) {
 // TestSmuggling sends two lengths for one body. Whoever stands in front may have believed the other one, so what follows must
 // not be taken for a request.
 func TestSmuggling(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	hidden := head + sized(`{"user_id":"smuggled","module_id":null}`)
 	for _, headers := range []string{
 		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
@@ -257,7 +194,7 @@ func TestSmuggling(t *testing.T) {
 
 // TestPipelining shows that requests on one connection are answered in their order, each by itself.
 func TestPipelining(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	one := func(user string) string { return head + sized(`{"user_id":"`+user+`","module_id":null}`) }
 	conn := s.dial()
 	go io.WriteString(conn, one("alice")+one("nobody")+head+sized("{")+one("bob"))
@@ -280,7 +217,7 @@ func TestPipelining(t *testing.T) {
 
 // TestHostileBodies sends what breaks parsers: each is refused with a word, and the server stays.
 func TestHostileBodies(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	user := func(rest string) string { return `{"user_id":"alice","module_id":null` + rest + `}` }
 	for _, tc := range []struct{ name, body, code string }{
 		{"10 k deep arrays", user(`,"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)), "invalid_json"},
@@ -324,7 +261,7 @@ func TestHostileBodies(t *testing.T) {
 }
 
 func TestHostileRequestLines(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	const end = " HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:runtime\r\nConnection: close\r\n\r\n"
 	for request, statuses := range map[string][]int{
 		"GET /v1/users/a%00b" + end:                {400},
@@ -348,14 +285,14 @@ func TestHostileRequestLines(t *testing.T) {
 
 // TestTwoTokens shows that of two identities none counts.
 func TestTwoTokens(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	wantStatus(t, s.raw(head+"Authorization: JWT other:trigger\r\nConnection: close\r\n"+sized(`{"user_id":"alice","module_id":null}`)), 400)
 	wantNothingAppended(t, s)
 }
 
 // TestFlatMemory sends a hundred times what breaks parsers and looks at what is left.
 func TestFlatMemory(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t)
 	deep := head + "Connection: close\r\n" + sized(`{"x":`+strings.Repeat("[", 200_000))
 	s.raw(deep)
 	before := heap()
