@@ -52,7 +52,11 @@ func (s *Store) readDeadLetters(letters []machine.DeadLetter, limit int) (_ []ma
 	}
 	defer s.file.done()
 	defer guard()(&err)
-	c := r.buckets[deadLetters].Cursor()
+	b, err := r.table(deadLetters)
+	if err != nil {
+		return nil, err
+	}
+	c := b.Cursor()
 	for k, v := c.Last(); k != nil && len(letters) < limit; k, v = c.Prev() {
 		p, err := decodePosition(k)
 		if err != nil {

@@ -36,8 +36,8 @@ func (h *dueHeap) Pop() any {
 	return x
 }
 
-// windowItems is how many due entries are read from the file at once.
-const windowItems = 512
+// defaultWindow is how many due entries are read from the file at once.
+const defaultWindow = 512
 
 // schedule answers what is due next. The answer is kept until the entry is deleted, so that asking when nothing is due
 // costs nothing. Otherwise it is the earliest of three: the additions of either generation, and a window that moves
@@ -53,11 +53,13 @@ type schedule struct {
 
 // window is a part of the file's due entries in memory.
 type window struct {
+	size  int // items read at once
 	items []dueItem
 	at    int         // of items: those before are deleted, or shadowed
 	from  machine.Due // where the next part begins
 	any   bool        // from is a place; otherwise at the beginning
 	end   bool        // there is no next part
+	loads int         // parts read so far
 }
 
 // NextDue implements machine.Store.
@@ -180,15 +182,19 @@ func (s *Store) loadWindow() (err error) {
 	}
 	defer s.file.done()
 	defer guard()(&err)
+	b, err := r.table(due)
+	if err != nil {
+		return err
+	}
 	w := &s.sched.window
 	items := w.items[:0]
-	cursor := r.buckets[due].Cursor()
+	cursor := b.Cursor()
 	k, v := cursor.First()
 	if w.any {
 		s.key = appendDue(s.key[:0], w.from)
 		k, v = cursor.Seek(s.key)
 	}
-	for ; k != nil && len(items) < windowItems; k, v = cursor.Next() {
+	for ; k != nil && len(items) < w.size; k, v = cursor.Next() {
 		item, err := decodeDueEntry(k, v)
 		if err != nil {
 			return err
@@ -196,6 +202,7 @@ func (s *Store) loadWindow() (err error) {
 		items = append(items, item)
 	}
 	w.items, w.at, w.end = items, 0, k == nil
+	w.loads++
 	if k != nil {
 		w.from, err = decodeDue(k)
 		w.any = true
@@ -227,7 +234,7 @@ func (n *schedule) release(s *Store) {
 		from, any, end = first.Due, true, false
 	}
 	clear(w.items)
-	*w = window{items: w.items[:0], from: from, any: any, end: end}
+	*w = window{size: w.size, loads: w.loads, items: w.items[:0], from: from, any: any, end: end}
 }
 
 // DueOf implements machine.Store.

@@ -42,7 +42,7 @@ type file struct {
 	committing bool
 }
 
-// reader is a read transaction with its buckets looked up once.
+// reader is a read transaction with its buckets looked up once, when they are needed.
 type reader struct {
 	tx      *bbolt.Tx
 	buckets [tableEnd]*bbolt.Bucket
@@ -54,13 +54,13 @@ func (f *file) read() (*reader, error) {
 	if f.open != nil {
 		return f.open, nil
 	}
-	r, err := newReader(f.db)
+	tx, err := f.db.Begin(false)
 	if err != nil {
 		f.mu.Unlock()
 		return nil, err
 	}
-	f.open = r
-	return r, nil
+	f.open = &reader{tx: tx}
+	return f.open, nil
 }
 
 // done ends a lookup. A transaction that stays open would hold up a commit for ever: bbolt has to
@@ -95,42 +95,34 @@ func (f *file) close() error {
 	return f.db.Close()
 }
 
-func newReader(db *bbolt.DB) (r *reader, err error) {
-	tx, err := db.Begin(false)
-	if err != nil {
-		return nil, err
+// table is a table's bucket.
+func (r *reader) table(t table) (*bbolt.Bucket, error) {
+	if r.buckets[t] == nil {
+		r.buckets[t] = r.tx.Bucket(bucketNames[t])
 	}
-	defer func() {
-		if err != nil {
-			_ = tx.Rollback()
-		}
-	}()
-	defer guard()(&err)
-	r = &reader{tx: tx}
-	for t := users; t < tableEnd; t++ {
-		if r.buckets[t] = tx.Bucket(bucketNames[t]); r.buckets[t] == nil {
-			return nil, corrupt("bucket %s is missing", bucketNames[t])
-		}
+	if r.buckets[t] == nil {
+		return nil, corrupt("bucket %s is missing", bucketNames[t])
 	}
-	return r, nil
+	return r.buckets[t], nil
 }
 
 // bucket is where entries of a table are; nil if there are none of that hour.
-func (r *reader) bucket(t table, hour int64) *bbolt.Bucket {
-	if !t.hourly() {
-		return r.buckets[t]
+func (r *reader) bucket(t table, hour int64) (*bbolt.Bucket, error) {
+	b, err := r.table(t)
+	if err != nil || !t.hourly() {
+		return b, err
 	}
 	key := hourKey(hour)
-	return r.buckets[t].Bucket(key[:])
+	return b.Bucket(key[:]), nil
 }
 
 func (t table) hourly() bool { return t == outcomes || t == batches }
 
 // get is the content of an entry, valid until the lookup is done; nil if there is none.
 func (r *reader) get(t table, hour int64, key []byte) ([]byte, error) {
-	b := r.bucket(t, hour)
+	b, err := r.bucket(t, hour)
 	if b == nil {
-		return nil, nil
+		return nil, err
 	}
 	sealed := b.Get(key)
 	if sealed == nil {

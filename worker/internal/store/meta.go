@@ -40,10 +40,15 @@ func initialise(tx *bbolt.Tx, opts Options) error {
 	if err := b.Put(formatKey, []byte{formatVersion}); err != nil {
 		return err
 	}
+	var log []byte
 	if opts.LogID != "" {
-		if err := putMeta(b, logKey, appendLog(nil, opts.LogID, opts.Partition)); err != nil {
-			return err
-		}
+		log = appendLog(nil, opts.LogID, opts.Partition)
+	}
+	if err := putMeta(b, logKey, log); err != nil {
+		return err
+	}
+	if err := putMeta(b, checkpointKey, nil); err != nil {
+		return err
 	}
 	return putMeta(b, sumsKey, appendSums(nil, &sums{}))
 }
@@ -64,10 +69,12 @@ func putMeta(b *bbolt.Bucket, key, content []byte) error {
 	return b.Put(key, appendSeal(content, 0, 0, 0, key))
 }
 
+// getMeta reads a key that every file has; what is not known yet is empty. A missing key would be taken for that if it
+// were allowed.
 func getMeta(b *bbolt.Bucket, key []byte) ([]byte, error) {
 	sealed := b.Get(key)
 	if sealed == nil {
-		return nil, nil
+		return nil, corrupt("it has no %s", key)
 	}
 	content, err := unseal(0, 0, key, sealed)
 	if err != nil {
@@ -100,7 +107,7 @@ func readMeta(tx *bbolt.Tx) (*metadata, error) {
 
 func (m *metadata) readLog(b *bbolt.Bucket) error {
 	content, err := getMeta(b, logKey)
-	if err != nil || content == nil {
+	if err != nil || len(content) == 0 {
 		return err
 	}
 	m.logID, m.partition, err = decodeLog(content)
@@ -110,7 +117,7 @@ func (m *metadata) readLog(b *bbolt.Bucket) error {
 
 func (m *metadata) readCheckpoint(b *bbolt.Bucket) error {
 	content, err := getMeta(b, checkpointKey)
-	if err != nil || content == nil {
+	if err != nil || len(content) == 0 {
 		return err
 	}
 	m.checkpoint, err = decodeCheckpoint(content)
@@ -122,9 +129,6 @@ func (m *metadata) readSums(b *bbolt.Bucket) error {
 	content, err := getMeta(b, sumsKey)
 	if err != nil {
 		return err
-	}
-	if content == nil {
-		return corrupt("it has no digest")
 	}
 	m.sums, err = decodeSums(content)
 	return err

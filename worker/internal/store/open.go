@@ -14,6 +14,9 @@ import (
 // formatVersion is the version of the file's format as a whole.
 const formatVersion = 1
 
+// minSize is what bbolt writes into a new file on a system with the smallest pages: four of them.
+const minSize = 4 * 4096
+
 // Defaults of Options.
 const (
 	DefaultLockTimeout = 500 * time.Millisecond
@@ -62,9 +65,12 @@ func Open(path string, opts Options) (*Store, error) {
 }
 
 func open(path string, opts Options) (*Store, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = create(path, opts)
+	case err == nil && info.Size() < minSize: // bbolt would begin a new file in an empty one
+		err = corrupt("it has %d bytes, fewer than any whole file", info.Size())
 	}
 	if err != nil {
 		return nil, err
@@ -85,7 +91,7 @@ func open(path string, opts Options) (*Store, error) {
 func create(path string, opts Options) error {
 	unfinished := path + ".new"
 	db, err := openBolt(unfinished, opts)
-	if errors.Is(err, ErrCorrupt) { // left behind by a crash, and nobody has locked it
+	if err != nil && !errors.Is(err, ErrLocked) { // left behind by a crash
 		if err := os.Remove(unfinished); err != nil {
 			return err
 		}
@@ -115,8 +121,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openBolt opens a bbolt file and takes its lock. A panic or a fault of bbolt is ErrCorrupt; the lock then goes
-// with the process, as bbolt does not hand out what it had opened.
+// openBolt opens a bbolt file and takes its lock. A panic or a fault of bbolt is ErrCorrupt.
 func openBolt(path string, opts Options) (db *bbolt.DB, err error) {
 	defer guard()(&err)
 	options := opts.bolt()
@@ -129,7 +134,7 @@ func openBolt(path string, opts Options) (db *bbolt.DB, err error) {
 	finished := false
 	defer func() {
 		if !finished && opened != nil {
-			_ = opened.Close() // gives the lock back
+			_ = abandon(opened)
 		}
 	}()
 	db, err = bbolt.Open(path, 0o600, options)
@@ -140,39 +145,32 @@ func openBolt(path string, opts Options) (db *bbolt.DB, err error) {
 	return db, nil
 }
 
-// load reads what the file says about itself.
+// load reads what the file says about itself, its version first.
 func (s *Store) load() (err error) {
-	r, err := s.file.readMetaFirst()
+	r, err := s.file.read()
 	if err != nil {
 		return err
 	}
-	if err := r.checkLog(s.opts); err != nil {
+	defer s.file.done()
+	defer guard()(&err)
+	meta, err := readMeta(r.tx)
+	if err != nil {
 		return err
 	}
-	s.last, s.has = r.checkpoint, r.has
-	return nil
-}
-
-// readMetaFirst checks version and size before it looks for anything else.
-func (f *file) readMetaFirst() (m *metadata, err error) {
-	defer guard()(&err)
-	err = f.db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(f.db.Path())
-		if err != nil {
+	for t := users; t < tableEnd; t++ {
+		if _, err := r.table(t); err != nil {
 			return err
 		}
-		if info.Size() < tx.Size() {
-			return corrupt("it has %d bytes of %d", info.Size(), tx.Size())
-		}
-		m, err = readMeta(tx)
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
-	if _, err := f.read(); err != nil { // all buckets are there
-		return nil, err
+	s.last, s.has = meta.checkpoint, meta.has
+	return errors.Join(checkSize(r.tx), meta.checkLog(s.opts))
+}
+
+// checkSize finds a file that was cut off: what is beyond its end would only be noticed when it is read.
+func checkSize(tx *bbolt.Tx) error {
+	info, err := os.Stat(tx.DB().Path())
+	if err == nil && info.Size() < tx.Size() {
+		err = corrupt("it has %d bytes of %d", info.Size(), tx.Size())
 	}
-	f.done()
-	return m, nil
+	return err
 }

@@ -200,7 +200,8 @@ func decodePack(seq uint64, b []byte) (outs []machine.Outcome, err error) {
 		}
 		outs = append(outs, o)
 	}
-	if len(outs) > 0 && d.account != nil && outs[0].Account != string(d.account) {
+	first := &outs[0] // is where the shared parts are from
+	if first.AcceptedAt != d.first.AcceptedAt || first.AppliedAt != d.first.AppliedAt || first.Account != string(d.account) {
 		return nil, corrupt("decode outcomes of message %d", seq)
 	}
 	return outs, nil

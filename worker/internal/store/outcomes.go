@@ -158,7 +158,10 @@ func (s *Store) dropped() int64 {
 
 // hoursDown calls visit with each hour's bucket, newest first, until it says that it is done.
 func (r *reader) hoursDown(t table, dropped int64, visit func(hour int64, b *bbolt.Bucket) (done bool, err error)) error {
-	parent := r.buckets[t]
+	parent, err := r.table(t)
+	if err != nil {
+		return err
+	}
 	c := parent.Cursor()
 	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
 		hour, err := decodeHourKey(k)

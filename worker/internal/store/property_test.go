@@ -55,6 +55,7 @@ func (r *run) options() Options {
 // open starts from the last checkpoint in the file, as after a crash.
 func (r *run) open() {
 	r.subject.store = mustOpen(r.T, r.path, r.options())
+	r.subject.store.sched.window.size = rapid.IntRange(1, 3).Draw(r.T, "window")
 	last, ok := r.subject.store.Last()
 	if !ok && last.Head.Applied != 0 {
 		r.Fatalf("a file without a checkpoint has head %+v", last.Head)

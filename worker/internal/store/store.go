@@ -51,7 +51,9 @@ type Store struct {
 var _ machine.Store = (*Store)(nil)
 
 func newStore(f *file, opts Options) *Store {
-	return &Store{file: f, opts: opts, active: newGeneration(0), cache: cache{limit: opts.CacheBytes}}
+	s := &Store{file: f, opts: opts, active: newGeneration(0), cache: cache{limit: opts.CacheBytes}}
+	s.sched.window.size = defaultWindow
+	return s
 }
 
 // Last is the checkpoint in the file; ok false for a new file.

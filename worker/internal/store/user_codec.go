@@ -99,6 +99,7 @@ func appendPendings(dst []byte, pending []machine.Pending) []byte {
 
 func appendChanges(dst []byte, u *machine.User) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(u.Changes)))
+	dst = binary.AppendUvarint(dst, uint64(countNames(u.Changes)))
 	var before machine.Change
 	for i := range u.Changes {
 		c := &u.Changes[i]
@@ -123,6 +124,14 @@ func appendChanges(dst []byte, u *machine.User) []byte {
 		before = *c
 	}
 	return dst
+}
+
+// countNames is how many names all changes have, so that a decoder can make room for them at once.
+func countNames(changes []machine.Change) (n int) {
+	for i := range changes {
+		n += len(changes[i].Variables)
+	}
+	return n
 }
 
 // appendNames writes 1 + the index of a variable that the user has; of any other name 0 and the length.
@@ -156,7 +165,17 @@ func appendUserText(dst []byte, u *machine.User) []byte {
 	return dst
 }
 
+// findVar is the index of a variable. With few, which is the rule, comparing all is faster than a search: most differ
+// in length, and an equal name is mostly the same memory.
 func findVar(vars []machine.Var, name string) (int, bool) {
+	if len(vars) <= 16 {
+		for i := range vars {
+			if vars[i].Name == name {
+				return i, true
+			}
+		}
+		return 0, false
+	}
 	i := sort.Search(len(vars), func(i int) bool { return vars[i].Name >= name })
 	return i, i < len(vars) && vars[i].Name == name
 }
@@ -166,6 +185,7 @@ type userDecoder struct {
 	numbers decoder
 	text    cursor[string]
 	values  cursor[[]byte]
+	names   []string // room for those of changes
 	u       machine.User
 }
 
@@ -254,10 +274,11 @@ func (d *userDecoder) decodePending() bool {
 
 func (d *userDecoder) decodeChanges() bool {
 	n := &d.numbers
-	count := n.count(5)
+	count, names := n.count(5), n.count(1)
 	if count == 0 {
-		return true
+		return names == 0
 	}
+	d.names = make([]string, names)
 	d.u.Changes = make([]machine.Change, count)
 	var before machine.Change
 	for i := range d.u.Changes {
@@ -278,7 +299,7 @@ func (d *userDecoder) decodeChanges() bool {
 		}
 		before = *c
 	}
-	return true
+	return len(d.names) == 0
 }
 
 func (d *userDecoder) decodeNames(c *machine.Change) bool {
@@ -287,7 +308,10 @@ func (d *userDecoder) decodeNames(c *machine.Change) bool {
 	if count == 0 {
 		return true
 	}
-	c.Variables = make([]string, count)
+	if count > len(d.names) {
+		return false
+	}
+	c.Variables, d.names = d.names[:count:count], d.names[count:]
 	for i := range c.Variables {
 		ref := n.uvarint()
 		switch {

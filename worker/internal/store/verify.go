@@ -6,8 +6,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Verify reads the whole file and compares every checksum, and the digests of the tables with their entries. What is not
-// committed is not looked at. It takes a second for some million entries, and holds up a Commit that runs meanwhile.
+// Verify reads the whole file: every entry is found by its key and has its checksum, and the digests of the tables are those
+// of their entries. What is not committed is not looked at. It takes about a microsecond for an entry, and holds up a
+// Commit that runs meanwhile.
 func (s *Store) Verify() (err error) {
 	r, err := s.file.read()
 	if err != nil {
@@ -21,8 +22,10 @@ func (s *Store) Verify() (err error) {
 	}
 	var found sums
 	err = scan(r.tx, func(t table, hour int64, key, sealed []byte) error {
-		if _, err := unseal(t, hour, key, sealed); err != nil {
+		if content, err := r.get(t, hour, key); err != nil {
 			return err
+		} else if content == nil {
+			return corrupt("an entry of table %s cannot be found by its key", bucketNames[t])
 		}
 		found.add(t, hour, sealOf(sealed))
 		return nil
