@@ -150,6 +150,9 @@ func (r *Session) settleDoubtful(ctx context.Context) error {
 	return nil
 }
 
+// Accepted is how many triggers were accepted so far. Safe at any time.
+func (r *Session) Accepted() uint64 { return r.accepted.Load() }
+
 // statusError is an answer other than 2xx.
 type statusError struct {
 	status int

@@ -116,29 +116,28 @@ func loadArgs(fs *flag.FlagSet, args []string) (faults []error, err error) {
 			faults = append(faults, fmt.Errorf("unexpected argument %q", args[0]))
 			args = args[1:]
 		case err != nil:
-			var fault error
-			fault, args = explain(fs, err, before, args)
-			faults = append(faults, fault)
+			args, err = explain(fs, err, before, args)
+			faults = append(faults, err)
 		}
 	}
 	return faults, nil
 }
 
-// explain turns the flag set's error into ours and returns the arguments to go on with. A flag of bad syntax is not
+// explain returns the arguments to go on with, and the flag set's error as ours. A flag of bad syntax is not
 // taken from the arguments by Parse; an unknown one leaves its value behind.
-func explain(fs *flag.FlagSet, err error, before, rest []string) (error, []string) {
+func explain(fs *flag.FlagSet, err error, before, rest []string) (next []string, fault error) {
 	if len(rest) == len(before) {
-		return err, rest[1:]
+		return rest[1:], err
 	}
 	culprit := before[len(before)-len(rest)-1]
 	name, _, hasValue := strings.Cut(strings.TrimLeft(culprit, "-"), "=")
 	if !strings.HasPrefix(err.Error(), "flag provided but not defined") {
-		return err, rest
+		return rest, err
 	}
 	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		rest = rest[1:]
 	}
-	return unknown("flag -"+name, "-"+name, flags(fs)), rest
+	return rest, unknown("flag -"+name, "-"+name, flags(fs))
 }
 
 func flags(fs *flag.FlagSet) (names []string) {
