@@ -1,0 +1,168 @@
+package ingress_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/triggerd/triggerd/ingress"
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/config"
+	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/shared/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// setup is a broker with a deployment, and settings with fresh keys.
+func setup(t *testing.T) (ingress.Config, ingress.Deps) {
+	t.Helper()
+	srv := natstest.Start(t, natstest.Lazy())
+	b, err := broker.Ensure(t.Context(), srv.Connect(), broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := ingress.EnsureKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	var cfg ingress.Config
+	args := []string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(dir).Public}
+	if err := config.Load("ingress", args, nil, io.Discard, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	return cfg, ingress.Deps{Broker: b, Registerer: prometheus.NewRegistry(), Health: lifecycle.NewHealth()}
+}
+
+// run serves until the returned function has drained it.
+func run(t *testing.T, in *ingress.Ingress) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- in.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("drain: %v", err)
+		}
+	}
+}
+
+func TestServesAndDrains(t *testing.T) {
+	cfg, deps := setup(t)
+	in, err := ingress.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, in)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + in.Addr() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("healthz answers %d", resp.StatusCode)
+	}
+	if statuses, ready := deps.Health.Statuses(); !ready || len(statuses) == 0 {
+		t.Errorf("health: %v", statuses)
+	}
+	stop()
+	if _, err := net.Dial("tcp", in.Addr()); err == nil {
+		t.Error("the port is still open")
+	}
+}
+
+// Two in one process must not share anything; each with its own registry, all linted.
+func TestTwoInOneProcess(t *testing.T) {
+	cfg, deps := setup(t)
+	first, err := ingress.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run(t, first)()
+	reg := prometheus.NewRegistry()
+	deps.Registerer = reg
+	second, err := ingress.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run(t, second)()
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+}
+
+// What New made before it failed must be gone; goleak sees the goroutines.
+func TestNewFailsWithoutLeaving(t *testing.T) {
+	cfg, deps := setup(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg.HTTPAddr = taken.Addr().String()
+	if _, err := ingress.New(cfg, deps); err == nil || !strings.Contains(err.Error(), "bind http port") {
+		t.Errorf("got %v", err)
+	}
+	cfg.KeysFile, deps.Registerer = "no-such-file", nil
+	if _, err := ingress.New(cfg, deps); err == nil {
+		t.Error("made without keys")
+	}
+}
+
+func TestRunThatIsToldAtOnceReleasesEverything(t *testing.T) {
+	cfg, deps := setup(t)
+	in, err := ingress.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := in.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigTellsAllFaults(t *testing.T) {
+	var cfg ingress.Config
+	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-default-wait-time", "-1s", "-append-timeout", "0s",
+		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1"}, nil, io.Discard, &cfg)
+	for _, want := range []string{"keys-file", "max-vars", "max-body", "default wait", "append-timeout", "http-drain-timeout", "token-audience", "cache-users"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in\n%v", want, err)
+		}
+	}
+}
+
+func TestTokenCommandPrintsATokenAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := ingress.EnsureKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	args := []string{"-signing-key", ingress.KeysIn(dir).Signing, "-account", "a", "-scope", "trigger runtime", "-ttl", "24h"}
+	if code := ingress.TokenCommand(args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Errorf("exit code %d, %s", code, stderr.String())
+	}
+	if token := strings.TrimSuffix(stdout.String(), "\n"); strings.Count(token, ".") != 2 || strings.ContainsAny(token, " \n") {
+		t.Errorf("printed %q", stdout.String())
+	}
+	if _, err := ingress.IssueToken("no-such-file", "a", "trigger", time.Hour); err == nil {
+		t.Error("made a token without a key")
+	}
+}
