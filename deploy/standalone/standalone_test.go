@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"github.com/triggerd/triggerd/deploy/standalone"
 	"github.com/triggerd/triggerd/ingress"
 	"github.com/triggerd/triggerd/shared/config"
@@ -277,6 +279,41 @@ func TestDurabilityIsShown(t *testing.T) {
 	}
 	if _, body := request(t, http.MethodGet, "http://"+in.Addrs().Admin+"/metrics", nil, ""); !strings.Contains(body, "\ntriggerd_broker_sync_always 1\n") {
 		t.Error("the metric is not there")
+	}
+}
+
+// Dashboards and alerts of others are made of these names: they must not change.
+var promisedMetrics = []string{
+	"triggerd_broker_sync_always", "triggerd_build_info", "triggerd_ingress_accepted_total", "triggerd_ingress_requests_total",
+	"triggerd_ingress_request_seconds", "triggerd_ingress_unverified_accepts_total", "triggerd_worker_applied_total",
+	"triggerd_worker_lag_records", "triggerd_worker_oldest_unapplied_seconds",
+}
+
+func TestMetricsAreNamedAndLinted(t *testing.T) {
+	in := launch(t, t.TempDir(), "-demo")
+	in.trigger(`{"user_id":"alice","module_id":1068935,"is_async":true}`)
+	code, text := request(t, http.MethodGet, "http://"+in.Addrs().Admin+"/metrics", nil, "")
+	if code != http.StatusOK {
+		t.Fatalf("metrics: %d %s", code, text)
+	}
+	for _, name := range promisedMetrics {
+		if !strings.Contains(text, "\n# TYPE "+name+" ") {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	for _, sample := range []string{"triggerd_ingress_accepted_total 1", "triggerd_worker_applied_total{partition=\"0\"}"} {
+		if !strings.Contains(text, "\n"+sample) {
+			t.Errorf("%s is missing", sample)
+		}
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "triggerd_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
 	}
 }
 
