@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 GO    ?= go
 TOOL  := $(GO) tool -modfile=deploy/tools/go.mod
 PKGS  ?= ./...
-FUZZ  ?= 5s        # time for each fuzz target
+FUZZ  ?= 4s        # time for each fuzz target
 ARGS  ?=           # more arguments for `make run`
 BENCH ?= .         # which benchmarks
 COUNT ?= 1
