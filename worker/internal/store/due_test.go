@@ -41,7 +41,7 @@ func (r *dueRun) remove() {
 
 // fire deletes the earliest entries.
 func (r *dueRun) fire() {
-	for range rapid.IntRange(1, 20).Draw(r.T, "fired") {
+	for range rapid.IntRange(1, 6).Draw(r.T, "fired") {
 		d, _, _, ok, err := r.got.NextDue()
 		if err != nil {
 			r.Fatal(err)
@@ -79,6 +79,8 @@ func (r *dueRun) checkpoint(step string) {
 	switch {
 	case step == "freeze" && s.frozen == nil:
 		s.Freeze(checkpointAt(machine.Head{Applied: r.seq}))
+	case step == "checkpoint" && s.frozen == nil:
+		mustCommit(r.T, s, machine.Head{Applied: r.seq})
 	case step == "commit" && s.frozen != nil:
 		if err := s.Commit(); err != nil {
 			r.Fatal(err)
@@ -96,10 +98,12 @@ func TestNextDueAgainstModel(t *testing.T) {
 		r := &dueRun{T: t, got: mustOpen(t, path, testOptions()), want: machinetest.NewMemory()}
 		defer mustClose(t, r.got)
 		r.got.sched.window.size = rapid.IntRange(1, 6).Draw(t, "window")
-		for range rapid.IntRange(1, 150).Draw(t, "steps") {
-			switch step := rapid.SampledFrom([]string{"put", "put", "put", "remove", "fire", "freeze", "commit", "release"}).Draw(t, "step"); step {
+		for range rapid.IntRange(30, 100).Draw(t, "steps") {
+			switch step := rapid.SampledFrom([]string{"put", "remove", "fire", "freeze", "commit", "release", "checkpoint"}).Draw(t, "step"); step {
 			case "put":
-				r.put()
+				for range rapid.IntRange(1, 6).Draw(t, "put") {
+					r.put()
+				}
 			case "remove":
 				r.remove()
 			case "fire":

@@ -125,7 +125,9 @@ func TestDamagedFile(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, path string){
 		"empty":         func(t *testing.T, path string) { truncate(t, path, 0) },
 		"one page":      func(t *testing.T, path string) { truncate(t, path, 4096) },
-		"cut off":       func(t *testing.T, path string) { truncate(t, path, 3*4096) },
+		"three pages":   func(t *testing.T, path string) { truncate(t, path, 3*4096) },
+		"cut off":       func(t *testing.T, path string) { truncate(t, path, usedSize(t, path)-4096) },
+		"no freelist":   func(t *testing.T, path string) { damageFreelist(t, path) },
 		"text":          func(t *testing.T, path string) { write(t, path, bytes.Repeat([]byte("not bbolt\n"), 4000)) },
 		"zeros":         func(t *testing.T, path string) { write(t, path, make([]byte, 32<<10)) },
 		"no meta":       func(t *testing.T, path string) { dropBucket(t, path, "meta") },
@@ -140,6 +142,7 @@ func TestDamagedFile(t *testing.T) {
 			path := newFile(t)
 			damage(t, path)
 			refuse(t, path, testOptions(), ErrCorrupt)
+			refuse(t, path, testOptions(), ErrCorrupt) // the first attempt has let go of it
 		})
 	}
 }
@@ -149,6 +152,29 @@ func truncate(t *testing.T, path string, size int64) {
 	if err := os.Truncate(path, size); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func usedSize(t *testing.T, path string) int64 {
+	t.Helper()
+	s := mustOpen(t, path, testOptions())
+	defer mustClose(t, s)
+	return fileSize(t, s)
+}
+
+// damageFreelist makes bbolt panic when it opens the file.
+func damageFreelist(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const flagsAt, freelistPage = 8, 0x10 // in a page's header
+	for page := 2 * 4096; page < len(b); page += 4096 {
+		if b[page+flagsAt] == freelistPage {
+			b[page+flagsAt] = 0xff
+		}
+	}
+	write(t, path, b)
 }
 
 func write(t *testing.T, path string, b []byte) {
