@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
-	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -15,8 +14,6 @@ const sealSize = 8
 
 // noHour is before every hour.
 const noHour = math.MinInt64
-
-type flag = atomic.Bool
 
 // entryHash mixes an entry into 64 bits. Sums of it are digests: it must never change.
 func entryHash(t table, hour int64, key, content []byte) uint64 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/worker/internal/machine"
@@ -106,7 +107,7 @@ func (s *Store) Close() error { return s.file.close() }
 // partition goroutine's.
 type generation struct {
 	checkpoint Checkpoint // once frozen
-	committed  flag
+	committed  atomic.Bool
 
 	index map[string]int32 // user key to users
 	users []userEntry
