@@ -1,5 +1,37 @@
 // Package httpapi is the HTTP surface of triggerd: it judges what strangers send, turns what is good
 // into records, and answers once they are durable.
+//
+// # Usage
+//
+// [New] takes what the handlers need as small interfaces ([Gate], [Appender], [Users], [Directory], [State], [Log]); the packages that
+// fulfil them are named at each. [API.Serve] answers on a listener until [API.Shutdown].
+//
+// There are two surfaces. /actionsvc is the published Trigger Response API: its statuses, its envelope and
+// its words are what clients in the field were written against. /v1 is ours, with errors as RFC 9457 has them. openapi.json, which is
+// served, describes both; tests hold code and document to each other.
+//
+// # Ordering
+//
+// A request is judged in one order, whatever is wrong with it: token, media type, size, JSON, missing fields, invalid
+// fields, user, Module. Nothing is looked up for a request that cannot be read, and nothing is appended for one that is refused.
+// Lines of an import are appended in their order for each user, not across users.
+//
+// # Failure
+//
+// One table (problem.go) says what each failure is on either surface. 503 with code unavailable means that nothing was
+// stored; unknown_outcome that it may have been, and comes with a receipt. Accepting depends on the log and on the
+// directory of Modules, never on a worker: an owner that is silent about a user is counted, not waited for. A handler that panics
+// answers 500 and harms no other request.
+//
+// # Hostile input
+//
+// Headers, bodies, lines, nesting, variables and time are bounded before anything is allocated for them. Bodies are
+// decoded once, into pooled buffers, by a parser that forgives nothing. Neither a token nor a value is ever logged.
+//
+// # Concurrency
+//
+// Everything exported is safe for concurrent use. The only goroutines are those of net/http and those of an import or of a
+// list of dead letters, which end before their request does.
 package httpapi
 
 import (

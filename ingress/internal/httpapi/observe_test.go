@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/triggerd/triggerd/ingress/internal/appender"
+)
+
+// TestMetrics holds the names: dashboards and alerts are written against them.
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m, err := newMetrics(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.route(triggerPath).observe(http.StatusOK, time.Millisecond)
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range families {
+		names = append(names, f.GetName())
+	}
+	want := "triggerd_ingress_accepted_total triggerd_ingress_request_seconds triggerd_ingress_requests_total triggerd_ingress_unverified_accepts_total"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("metrics %s, want %s", got, want)
+	}
+	if _, err := newMetrics(reg); err == nil {
+		t.Error("registered twice without an error")
+	}
+}
+
+// TestRequestsAreCounted shows the labels: routes as they are registered, never what a caller made up.
+func TestRequestsAreCounted(t *testing.T) {
+	w := newWorld(t, nil)
+	w.do(http.MethodPost, triggerPath, goodTrigger)
+	w.do(http.MethodPost, triggerPath, `{`)
+	w.do(http.MethodGet, "/v1/users/alice", "")
+	w.do(http.MethodGet, "/invented/by/a/caller", "")
+	w.do("BREW", triggerPath, "")
+	err := testutil.CollectAndCompare(w.api.metrics.requests, strings.NewReader(`
+# HELP triggerd_ingress_requests_total Requests answered, by route and status code.
+# TYPE triggerd_ingress_requests_total counter
+triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response"} 0
+triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response/"} 1
+triggerd_ingress_requests_total{code="400",route="/actionsvc/trigger-response/"} 1
+triggerd_ingress_requests_total{code="200",route="/healthz"} 0
+triggerd_ingress_requests_total{code="200",route="/openapi.json"} 0
+triggerd_ingress_requests_total{code="200",route="/v1/bots/:bot_id/modules"} 0
+triggerd_ingress_requests_total{code="200",route="/v1/deadletters"} 0
+triggerd_ingress_requests_total{code="200",route="/v1/triggers/:trigger_id"} 0
+triggerd_ingress_requests_total{code="200",route="/v1/users"} 0
+triggerd_ingress_requests_total{code="200",route="/v1/users/:user_id"} 0
+triggerd_ingress_requests_total{code="503",route="/v1/users/:user_id"} 1
+triggerd_ingress_requests_total{code="404",route="none"} 1
+triggerd_ingress_requests_total{code="405",route="none"} 1
+`))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLogHoldsNoSecrets plants a word where secrets are and looks for it in all that is logged.
+func TestLogHoldsNoSecrets(t *testing.T) {
+	const canary = "canary-4711"
+	var log bytes.Buffer
+	w := newWorld(t, nil)
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.api.deps.Logger, w.api.log = logger, newFailureLog(logger)
+	body := fmt.Sprintf(`{"user_id":%q,"module_id":1068935,"custom_vars":{"a":%q}}`, canary, canary)
+	for _, err := range []error{appender.ErrUnavailable, &appender.UnknownError{Receipt: someReceipt}, errors.New("other")} {
+		w.appender.err = err
+		w.do(http.MethodPost, triggerPath, body)
+		w.do(http.MethodPut, "/v1/users/"+canary, `{"custom_vars":{"a":"`+canary+`"}}`)
+	}
+	w.do(http.MethodPost, triggerPath, body, "Authorization", "JWT "+canary)
+	w.api.deps.Users = nil
+	w.do(http.MethodPost, triggerPath, body)
+	if !strings.Contains(log.String(), "code=unavailable") || !strings.Contains(log.String(), "request panicked") {
+		t.Errorf("log:\n%s", log.String())
+	}
+	if strings.Contains(log.String(), canary) {
+		t.Errorf("the log holds a secret:\n%s", log.String())
+	}
+}
+
+// TestFailureLogIsRateLimited shows that a kind of failure is logged once a second, with the number of those left out.
+func TestFailureLogIsRateLimited(t *testing.T) {
+	l := newFailureLog(slog.New(slog.DiscardHandler))
+	now := time.Unix(1_800_000_000, 0)
+	for step, tc := range []struct {
+		code       code
+		after      time.Duration
+		ok         bool
+		suppressed int
+	}{
+		{unavailable, 0, true, 0},
+		{unavailable, 0, false, 0},
+		{internal, 0, true, 0}, // another kind has its own turn
+		{unavailable, logEvery / 2, false, 0},
+		{unavailable, logEvery / 2, true, 2},
+		{unavailable, logEvery, true, 0},
+	} {
+		now = now.Add(tc.after)
+		if suppressed, ok := l.turn(tc.code, now); ok != tc.ok || suppressed != tc.suppressed {
+			t.Errorf("step %d: %v, %d suppressed; want %v, %d", step, ok, suppressed, tc.ok, tc.suppressed)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, cfg := range []Config{{}, {Partitions: -1}, {Partitions: 1, DefaultWait: -1}, {Partitions: 1, DefaultWait: 721 * time.Hour}} {
+		if _, err := New(cfg, Deps{}); err == nil {
+			t.Errorf("%+v: taken", cfg)
+		}
+	}
+}
