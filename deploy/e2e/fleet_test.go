@@ -2,19 +2,20 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/triggerd/triggerd/deploy/loadgen"
 	"github.com/triggerd/triggerd/ingress"
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
@@ -23,7 +24,12 @@ import (
 	"github.com/triggerd/triggerd/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		os.Exit(child())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const account = "e2e"
 
@@ -31,31 +37,49 @@ const account = "e2e"
 type fleet struct {
 	t      *testing.T
 	nats   *natstest.Server
+	js     jetstream.JetStream
 	dir    string
-	token  string
+	args   []string // settings of every member
+	token  string   // of the account, for triggers and runtime
+	admin  string   // of the account, for operators
 	client *http.Client
 }
 
-func newFleet(t *testing.T) *fleet {
+// newFleet starts a broker. args are settings of every member, such as -partitions.
+func newFleet(t *testing.T, args ...string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, nats: natstest.Start(t), dir: t.TempDir(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	f.js = f.nats.JetStream()
+	f.args = append([]string{"-admin-addr", "127.0.0.1:0", "-partitions", "2", "-triggers-max-bytes", "256MiB", "-events-max-bytes", "256MiB"}, args...)
 	t.Cleanup(f.client.CloseIdleConnections)
 	if err := ingress.EnsureKeys(f.keysDir()); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	if f.token, err = ingress.IssueToken(ingress.KeysIn(f.keysDir()).Signing, account, "trigger runtime", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	f.token, f.admin = f.issue("trigger runtime"), f.issue("admin")
 	return f
 }
 
+func (f *fleet) issue(scope string) string {
+	f.t.Helper()
+	token, err := ingress.IssueToken(ingress.KeysIn(f.keysDir()).Signing, account, scope, time.Hour)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return token
+}
+
 func (f *fleet) keysDir() string { return filepath.Join(f.dir, "keys") }
+
+// patient bounds one step of a test.
+func (f *fleet) patient() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(f.t.Context(), natstest.Patience)
+}
 
 // member is a running process, but for the process.
 type member struct {
 	t      *testing.T
 	addr   string // of an ingress
+	admin  string
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -82,12 +106,12 @@ type own struct {
 	parts    func(env *process.Env) ([]lifecycle.Part, error)
 }
 
-// start runs a member until it is stopped or the test ends, and waits until it is ready.
-func (f *fleet) start(kind own) *member {
+// start runs a member until it is stopped or the test ends, and waits until it is ready. args come after those of the fleet, and win.
+func (f *fleet) start(kind own, args ...string) *member {
 	f.t.Helper()
 	var cfg process.Config
 	var remote process.Remote
-	args := []string{"-nats-url", f.nats.URL(), "-admin-addr", "127.0.0.1:0", "-partitions", "3", "-triggers-max-bytes", "256MiB", "-events-max-bytes", "256MiB"}
+	args = append(append([]string{"-nats-url", f.nats.URL()}, f.args...), args...)
 	if err := config.Load(kind.name, args, nil, io.Discard, kind.settings, &cfg, &remote); err != nil {
 		f.t.Fatal(err)
 	}
@@ -99,13 +123,9 @@ func (f *fleet) start(kind own) *member {
 	program := process.Program{Name: kind.name,
 		Dial: func(ctx context.Context) (c *nats.Conn, err error) { return remote.Dial(ctx, kind.name, log) },
 		Parts: func(env *process.Env) ([]lifecycle.Part, error) {
+			m.admin = env.Admin
 			parts, err := kind.parts(env)
-			return append(parts, lifecycle.Part{Name: "ready", Run: func(ctx context.Context, next func()) error {
-				next()
-				close(ready)
-				<-ctx.Done()
-				return nil
-			}}), err
+			return append(parts, announce(func() { close(ready) })), err
 		},
 	}
 	go func() { m.ended <- program.Run(ctx, cfg, log) }()
@@ -113,6 +133,7 @@ func (f *fleet) start(kind own) *member {
 	select {
 	case <-ready:
 	case err := <-m.ended:
+		m.ended <- nil
 		f.t.Fatalf("start %s: %v", kind.name, err)
 	case <-time.After(natstest.Patience):
 		f.t.Fatalf("%s is not ready", kind.name)
@@ -120,96 +141,64 @@ func (f *fleet) start(kind own) *member {
 	return m
 }
 
-// withDefaults is a part whose settings are changed after the defaults were set.
-type withDefaults struct {
-	config.Part
-	change func()
+// announce is the last part of a program: it tells that those before it are ready.
+func announce(tell func()) lifecycle.Part {
+	return lifecycle.Part{Name: "announce", Run: func(ctx context.Context, next func()) error {
+		next()
+		tell()
+		<-ctx.Done()
+		return nil
+	}}
 }
 
-func (p withDefaults) RegisterFlags(fs *flag.FlagSet) {
-	p.Part.RegisterFlags(fs)
-	p.change()
-}
-
-func (f *fleet) ingress() *member {
+// ingress starts one more.
+func (f *fleet) ingress(args ...string) *member {
 	f.t.Helper()
 	var cfg ingress.Config
 	var addr string
-	m := f.start(own{"ingress", withDefaults{&cfg, func() {
-		cfg.HTTPAddr, cfg.KeysFile = "127.0.0.1:0", ingress.KeysIn(f.keysDir()).Public
-	}}, func(env *process.Env) ([]lifecycle.Part, error) {
+	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public}, args...)
+	m := f.start(own{"ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
 		in, err := ingress.New(cfg, ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
 		if err != nil {
 			return nil, err
 		}
 		addr = in.Addr()
 		return []lifecycle.Part{in.Part()}, nil
-	}})
+	}}, args...)
 	m.addr = addr
 	return m
 }
 
-// worker owns all partitions; the files are the same at every call, so there is one at a time.
-func (f *fleet) worker() *member {
-	f.t.Helper()
-	var cfg worker.Config
-	return f.start(own{"worker", withDefaults{&cfg, func() { cfg.DataDir = f.dir }}, func(env *process.Env) ([]lifecycle.Part, error) {
-		w, err := worker.New(cfg, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
-		if err != nil {
-			return nil, err
-		}
-		return []lifecycle.Part{w.Part()}, nil
-	}})
+// workerSettings are a worker's, with the directory of its files.
+type workerSettings struct{ worker.Config }
+
+func (s *workerSettings) RegisterFlags(fs *flag.FlagSet) {
+	s.Config.RegisterFlags(fs)
+	fs.StringVar(&s.DataDir, "data-dir", "", "`directory` of the partitions' files")
 }
 
-// call makes a request of one ingress.
-func (f *fleet) call(to *member, method, path, media, body string) (code int, header http.Header, answer string) {
-	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+to.addr+path, strings.NewReader(body))
-	if err != nil {
-		f.t.Error(err)
-		return 0, nil, ""
+func (s *workerSettings) Validate() error {
+	if s.DataDir == "" {
+		return errors.New("-data-dir is empty")
 	}
-	req.Header.Set("Authorization", "Bearer "+f.token)
-	if media != "" {
-		req.Header.Set("Content-Type", media)
-	}
-	resp, err := f.client.Do(req)
-	if err != nil {
-		f.t.Error(err)
-		return 0, nil, ""
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.t.Error(err)
-	}
-	return resp.StatusCode, resp.Header, string(data)
+	return s.Config.Validate()
 }
 
-// load is what loadgen puts on an ingress.
-func (f *fleet) load(to *member, users, connections int) *loadgen.Session {
-	f.t.Helper()
-	session, err := loadgen.Prepare(f.t.Context(), loadgen.Config{URL: "http://" + to.addr, Token: f.token, Users: users,
-		Connections: connections, Duration: time.Minute, Timeout: 10 * time.Second, Quiet: true})
+// parts are those of the binary.
+func (s *workerSettings) parts(env *process.Env) ([]lifecycle.Part, error) {
+	w, err := worker.New(s.Config, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
 	if err != nil {
-		f.t.Fatal(err)
+		return nil, err
 	}
-	return session
+	for path, page := range w.AdminPages() {
+		env.Pages.Handle(path, page)
+	}
+	return []lifecycle.Part{w.Part()}, nil
 }
 
-// audit fails the test if a promise was broken.
-func (f *fleet) audit(session *loadgen.Session) *loadgen.Report {
+// worker owns all partitions. Its files are the same at every call unless args name another -data-dir.
+func (f *fleet) worker(args ...string) *member {
 	f.t.Helper()
-	if err := session.Audit(f.t.Context()); err != nil {
-		f.t.Fatal(err)
-	}
-	report := session.Report()
-	var text strings.Builder
-	report.Print(&text)
-	f.t.Log("\n" + text.String())
-	if len(report.Broken) > 0 || report.Accepted == 0 {
-		f.t.Errorf("%d promises broken, %d accepted", len(report.Broken), report.Accepted)
-	}
-	return report
+	cfg := &workerSettings{}
+	return f.start(own{"worker", cfg, cfg.parts}, append([]string{"-data-dir", f.dir}, args...)...)
 }
