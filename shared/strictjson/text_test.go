@@ -40,7 +40,7 @@ func TestStringAliases(t *testing.T) {
 	if string(s) != "xbc" {
 		t.Errorf("got %q: a copy", s)
 	}
-	if s = append(s, '!'); string(value) != `"xbc"` {
+	if longer := append(s, '!'); string(longer) != "xbc!" || string(value) != `"xbc"` {
 		t.Errorf("appending to the result wrote into the document: %s", value)
 	}
 }
