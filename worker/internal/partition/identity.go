@@ -44,8 +44,10 @@ const confirmations = 3
 
 const restoreLog = doNotDelete + "restore the log from where it was lost, or take over what is there with an operator's decision; then restart"
 
+const restoreBeginning = "put the partition's file back, or restore the log with its beginning; then restart"
+
 // verify reads the log's identity from its leader: it is the log that the deployment knows, and the message at have is the one
-// that was applied. Errors are *foreign, or the broker's.
+// that was applied, or the log is whole if nothing was. Errors are *foreign, or the broker's.
 func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
 	if err := b.CheckLog(ctx, p); err != nil {
 		if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) || errors.Is(err, broker.ErrPartitions) {
@@ -54,7 +56,7 @@ func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
 		return err
 	}
 	if have.seq == 0 {
-		return nil
+		return verifyBeginning(ctx, b, p)
 	}
 	last, err := b.LastSeq(ctx, p)
 	if err != nil {
@@ -64,6 +66,16 @@ func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
 		return &foreign{what: fmt.Sprintf("the log lost its tail: it ends at %d, applied is %d", last, have.seq), do: restoreLog}
 	}
 	return verifyMessage(ctx, b, p, have)
+}
+
+// verifyBeginning sees whether a partition without a file can replay: the first record is written before anybody runs, so a log without it was
+// trimmed. Without this, one that was emptied would be waited for without end.
+func verifyBeginning(ctx context.Context, b *broker.Broker, p int) error {
+	_, err := b.Message(ctx, p, 1)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return &foreign{what: "there is no file, and the log does not begin with its first message any more", do: restoreBeginning}
+	}
+	return err
 }
 
 func verifyMessage(ctx context.Context, b *broker.Broker, p int, have mark) error {

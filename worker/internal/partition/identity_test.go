@@ -64,6 +64,19 @@ func TestMissingLogHalts(t *testing.T) {
 	wantHalt(t, r.start(file).wait(), "log is missing")
 }
 
+// Nothing comes from a log that was emptied, so nothing would show that something is missing.
+func TestEmptiedLogHaltsWithoutAFile(t *testing.T) {
+	r, _ := ran(t)
+	stream, err := r.broker.JS.Stream(r.ctx(), broker.TriggersStream(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	wantHalt(t, r.start(r.file()).wait(), "does not begin with its first message")
+}
+
 func TestTrimmedLogHalts(t *testing.T) {
 	r, file := ran(t)
 	next := r.append(users(1)...)
@@ -105,7 +118,7 @@ func TestLogWithoutBeginningHalts(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.append(users(1)...)
-	wantHalt(t, r.start(r.file()).wait(), "does not go on")
+	wantHalt(t, r.start(r.file()).wait(), "does not begin with its first message")
 }
 
 // A log that is replaced while the connection is down must be noticed when it comes back, not at the next start.
