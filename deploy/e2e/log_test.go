@@ -145,7 +145,7 @@ func TestLogIsPurgedTooFar(t *testing.T) {
 		says string
 	}{
 		"the same files": {f.worker(), "not in the log any more"},
-		"no files":       {f.worker("-data-dir", t.TempDir()), "does not go on"},
+		"no files":       {f.worker("-data-dir", t.TempDir()), "does not begin with its first message"},
 	} {
 		natstest.Eventually(t, func() bool { return f.partitions(c.w.admin, "")[0].State == "halted" }, "the worker to halt with "+name)
 		if page := f.partitions(c.w.admin, "")[0]; !strings.Contains(page.Cause, c.says) {
