@@ -59,7 +59,9 @@ func newFleet(t *testing.T, args ...string) *fleet {
 	return f
 }
 
-func (f *fleet) issue(scope string) string {
+func (f *fleet) issue(scope string) string { return f.issueTo(account, scope) }
+
+func (f *fleet) issueTo(account, scope string) string {
 	f.t.Helper()
 	token, err := ingress.IssueToken(ingress.KeysIn(f.keysDir()).Signing, account, scope, time.Hour)
 	if err != nil {
