@@ -149,12 +149,13 @@ func TestConfigTellsAllFaults(t *testing.T) {
 	}
 }
 
-func TestTokenCommandPrintsATokenAlone(t *testing.T) {
+func TestKeysAndTokenCommands(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
-	if err := ingress.EnsureKeys(dir); err != nil {
-		t.Fatal(err)
-	}
 	var stdout, stderr bytes.Buffer
+	if code := ingress.KeysCommand([]string{"-dir", dir}, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), ingress.KeysIn(dir).Public) {
+		t.Fatalf("exit code %d, %s, %s", code, stdout.String(), stderr.String())
+	}
+	stdout.Reset()
 	args := []string{"-signing-key", ingress.KeysIn(dir).Signing, "-account", "a", "-scope", "trigger runtime", "-ttl", "24h"}
 	if code := ingress.TokenCommand(args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
 		t.Errorf("exit code %d, %s", code, stderr.String())

@@ -1,6 +1,9 @@
 package ingress
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -29,6 +32,25 @@ func IssueToken(signingKey, account, scope string, ttl time.Duration) (string, e
 		return "", err
 	}
 	return signer.Issue(account, scope, ttl)
+}
+
+// KeysCommand is the verb keys: it makes a signing key and its JWKS in a directory, unless they are there, and returns the exit code.
+func KeysCommand(args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("keys", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	dir := fs.String("dir", "keys", "`directory` for the files")
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil || fs.NArg() > 0 {
+		return 2
+	}
+	if err := EnsureKeys(*dir); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	keys := KeysIn(*dir)
+	fmt.Fprintf(stdout, "%s\n%s\n", keys.Signing, keys.Public)
+	return 0
 }
 
 // TokenCommand is the verb token: it prints a token alone, and returns the exit code.

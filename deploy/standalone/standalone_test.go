@@ -321,8 +321,13 @@ func TestDirectoryIsRefusedToASecond(t *testing.T) {
 	dir := t.TempDir()
 	first := launch(t, dir)
 	second := newInstance(t, dir)
-	err := <-second.ended
-	second.ended <- nil
+	var err error
+	select {
+	case err = <-second.ended:
+		second.ended <- nil
+	case <-patience():
+		t.Fatal("the second one was not refused")
+	}
 	if err == nil || !strings.Contains(err.Error(), "is held by process "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("got %v", err)
 	}

@@ -1,10 +1,12 @@
 package lifecycle_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"syscall"
@@ -17,7 +19,24 @@ import (
 	"github.com/triggerd/triggerd/shared/lifecycle"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asChild makes this test binary a program that is told to stop and does not.
+const asChild = "BE_STUBBORN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		stubborn()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func stubborn() {
+	ctx, stop := lifecycle.Signals(context.Background())
+	defer stop()
+	fmt.Println("up")
+	<-ctx.Done()
+	fmt.Println("told")
+	<-time.After(time.Hour)
+}
 
 var errBroken = errors.New("broken")
 
@@ -212,4 +231,41 @@ func TestSignalsEndTheContextOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ctx.Done()
+}
+
+// Whoever presses Ctrl-C twice does not want to wait for draining.
+func TestSecondSignalEndsTheProcess(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asChild+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(stdout)
+	for _, want := range []string{"up", "told"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("it says %q, not %q", lines.Text(), want)
+		}
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	for again := time.NewTicker(10 * time.Millisecond); ; { // the second may come before the first is done with
+		select {
+		case <-ended:
+			again.Stop()
+			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGINT {
+				t.Errorf("ended with %v", cmd.ProcessState)
+			}
+			return
+		case <-again.C:
+			cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
 }

@@ -1,7 +1,9 @@
-// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb token issues tokens.
+// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb keys makes a signing key with its JWKS, and token
+// issues tokens.
 //
-//	ingress -nats-url nats://127.0.0.1:4222 -keys-file jwks.json
-//	ingress token -signing-key signing.pem -account demo -scope "trigger runtime" -ttl 24h
+//	ingress keys -dir keys
+//	ingress -nats-url nats://127.0.0.1:4222 -keys-file keys/jwks.json
+//	ingress token -signing-key keys/signing.pem -account demo -scope "trigger runtime" -ttl 24h
 package main
 
 import (
@@ -14,8 +16,13 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "token" {
-		os.Exit(ingress.TokenCommand(os.Args[2:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "keys":
+			os.Exit(ingress.KeysCommand(os.Args[2:], os.Stdout, os.Stderr))
+		case "token":
+			os.Exit(ingress.TokenCommand(os.Args[2:], os.Stdout, os.Stderr))
+		}
 	}
 	var cfg ingress.Config
 	os.Exit(process.Main("ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
