@@ -66,9 +66,9 @@ func (d *diary) part(name string) lifecycle.Part {
 	return lifecycle.Part{Name: name, Run: func(ctx context.Context, ready func()) error {
 		d.note("%s starts", name)
 		<-time.After(time.Second)
+		d.note("%s ready", name) // first: the next part starts beside this one
 		ready()
 		ready() // twice does no harm
-		d.note("%s ready", name)
 		<-ctx.Done()
 		d.note("%s stops", name)
 		<-time.After(time.Second)
