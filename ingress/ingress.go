@@ -74,7 +74,7 @@ func New(cfg Config, deps Deps) (*Ingress, error) {
 	in := &Ingress{cfg: cfg, log: deps.Logger}
 	if err := in.make(deps); err != nil {
 		in.closeParts(context.Background())
-		return nil, fmt.Errorf("ingress: %w", err)
+		return nil, err
 	}
 	return in, nil
 }
@@ -133,9 +133,14 @@ func (in *Ingress) Run(ctx context.Context) error {
 	return errors.Join(err, <-served, stopped, in.closeParts(drain))
 }
 
-// Part is the ingress as a part of a program.
-func (in *Ingress) Part() lifecycle.Part {
+// Part is an ingress as a part of a program: made when its turn comes, and never left behind. bound is called with its address before it is ready.
+func Part(cfg Config, deps Deps, bound func(addr string)) lifecycle.Part {
 	return lifecycle.Part{Name: "ingress", Run: func(ctx context.Context, ready func()) error {
+		in, err := New(cfg, deps)
+		if err != nil {
+			return err
+		}
+		bound(in.Addr())
 		ready()
 		return in.Run(ctx)
 	}}

@@ -115,15 +115,13 @@ func compose(ctx context.Context, srv *natsServer, set settings, applying bool) 
 		}
 		parts = append(parts, w.Part())
 	}
-	in, err := ingress.New(set.ingress, ingress.Deps{Broker: b, Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	return run(append(parts, in.Part()), in.Addr(), srv)
+	t := &target{}
+	parts = append(parts, ingress.Part(set.ingress, ingress.Deps{Broker: b, Logger: log}, func(addr string) { t.addr = addr }))
+	return t, t.run(parts, srv)
 }
 
 // run starts the parts and returns when they are ready.
-func run(parts []lifecycle.Part, addr string, srv *natsServer) (*target, error) {
+func (t *target) run(parts []lifecycle.Part, srv *natsServer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	parts = append(parts, lifecycle.Part{Name: "ready", Run: func(ctx context.Context, next func()) error {
@@ -137,10 +135,11 @@ func run(parts []lifecycle.Part, addr string, srv *natsServer) (*target, error) 
 	case <-ready:
 	case err := <-ended:
 		cancel()
-		return nil, fmt.Errorf("start: %w", err)
+		return fmt.Errorf("start: %w", err)
 	}
-	return &target{addr: addr, stop: func() error {
+	t.stop = func() error {
 		cancel()
 		return errors.Join(<-ended, srv.stop())
-	}}, nil
+	}
+	return nil
 }

@@ -160,12 +160,8 @@ func (f *fleet) ingress(args ...string) *member {
 	var addr string
 	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public}, args...)
 	m := f.start(own{"ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
-		in, err := ingress.New(cfg, ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
-		if err != nil {
-			return nil, err
-		}
-		addr = in.Addr()
-		return []lifecycle.Part{in.Part()}, nil
+		deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
+		return []lifecycle.Part{ingress.Part(cfg, deps, func(bound string) { addr = bound })}, nil
 	}}, args...)
 	m.addr = addr
 	return m

@@ -107,14 +107,11 @@ func (s *Standalone) parts(env *process.Env, b *embedded) ([]lifecycle.Part, err
 	for pattern, page := range w.AdminPages() {
 		env.Pages.Handle(pattern, page)
 	}
-	in, err := ingress.New(s.cfg.ingress(), ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
-	if err != nil {
-		return nil, err
-	}
-	s.addrs = Addrs{HTTP: in.Addr(), Admin: env.Admin, NATS: b.url()}
+	s.addrs = Addrs{Admin: env.Admin, NATS: b.url()}
+	deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
 	return []lifecycle.Part{
 		{Name: "worker", Run: func(ctx context.Context, ready func()) error { ready(); return w.Run(ctx) }},
-		in.Part(),
+		ingress.Part(s.cfg.ingress(), deps, func(addr string) { s.addrs.HTTP = addr }),
 		{Name: "ready", Run: func(ctx context.Context, ready func()) error { return s.announce(ctx, w.Ready(), ready) }},
 	}, nil
 }

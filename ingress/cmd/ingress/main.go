@@ -26,12 +26,9 @@ func main() {
 	}
 	var cfg ingress.Config
 	os.Exit(process.Main("ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
-		in, err := ingress.New(cfg, ingress.Deps{
-			Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
-		if err != nil {
-			return nil, err
-		}
-		fmt.Printf("ready http=%s admin=%s\n", in.Addr(), env.Admin)
-		return []lifecycle.Part{in.Part()}, nil
+		deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
+		return []lifecycle.Part{ingress.Part(cfg, deps, func(addr string) {
+			fmt.Printf("ready http=%s admin=%s\n", addr, env.Admin)
+		})}, nil
 	}))
 }
