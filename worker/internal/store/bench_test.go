@@ -35,6 +35,7 @@ func benchKey(n int) []byte { return fmt.Appendf(nil, "user-%08d", n) }
 func benchStore(b *testing.B, count int) *Store {
 	b.Helper()
 	s := mustOpen(b, filepath.Join(b.TempDir(), "p.db"), testOptions())
+	s.file.db.NoSync = false
 	b.Cleanup(func() { mustClose(b, s) })
 	for i := range count {
 		s.PutUser(benchAccount, benchKey(i), benchUser(i))

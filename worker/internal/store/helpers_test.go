@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,20 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/machine/machinetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// raceChecks is how many random runs each property gets under the race detector, unless -rapid.checks says otherwise.
+const raceChecks = "25"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if raceEnabled && !set {
+		if err := flag.Set("rapid.checks", raceChecks); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testLog is the log that the files of these tests belong to.
 const testLog = "log-1"
@@ -28,12 +42,15 @@ func pathIn(dir string, n *int) string {
 	return filepath.Join(dir, fmt.Sprintf("%d.db", *n))
 }
 
+// mustOpen does not let bbolt sync: a test that closes a file and opens it again loses nothing, and there are thousands of
+// commits.
 func mustOpen(t rapid.TB, path string, opts Options) *Store {
 	t.Helper()
 	s, err := Open(path, opts)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
+	s.file.db.NoSync = true
 	return s
 }
 
