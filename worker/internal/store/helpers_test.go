@@ -20,10 +20,7 @@ import (
 const raceChecks = "25"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	set := false
-	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
-	if raceEnabled && !set {
+	if raceEnabled { // the command line is read later, and wins
 		if err := flag.Set("rapid.checks", raceChecks); err != nil {
 			panic(err)
 		}
