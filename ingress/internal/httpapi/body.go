@@ -72,7 +72,7 @@ func readBody(r *http.Request, dst []byte, limit int64) ([]byte, error) {
 		case err == io.EOF:
 			return dst, nil
 		case err != nil:
-			return dst, &failure{code: invalidJSON, text: "The body was cut off or came too slowly", cut: true, cause: err}
+			return dst, &failure{code: invalidJSON, text: "The body was cut off or came too slowly", cause: err}
 		case len(dst) == cap(dst):
 			dst = slices.Grow(dst, len(dst))
 		}

@@ -18,7 +18,6 @@ const (
 	maxID      = 256                          // bytes of a user's or a bot's id
 	maxVarName = 64                           // bytes
 	maxWait    = int64(30 * 24 * 3600 * 1000) // milliseconds
-	varsDepth  = maxDepth - 1                 // levels of nesting from custom_vars on
 )
 
 // field is a set of the fields that a request can have.
@@ -254,9 +253,8 @@ func (d *decoder) setVars(value []byte) *failure {
 	if value[0] != '{' {
 		return badVars
 	}
-	err := strictjson.Object(value, varsDepth, d.variable)
-	if fault, ok := err.(*failure); ok { // nothing else: value is valid
-		return fault
+	if err := strictjson.Object(value, maxDepth, d.variable); err != nil {
+		return asFailure(err) // that of a variable: as JSON the value has passed
 	}
 	return nil
 }

@@ -99,6 +99,20 @@ func TestVarNames(t *testing.T) {
 	}
 }
 
+// TestDepth shows that values reach the log down to the last level that is allowed, and that one more is refused.
+func TestDepth(t *testing.T) {
+	d := decoder{maxVars: 256}
+	body := func(levels int) []byte { // the request is the first, custom_vars the second
+		return []byte(`{"user_id":"a","module_id":null,"custom_vars":{"a":` + strings.Repeat("[", levels-2) + strings.Repeat("]", levels-2) + `}}`)
+	}
+	if req, err := d.trigger(body(32), true); err != nil || len(req.vars) != 1 || len(req.vars[0].Value) != 60 {
+		t.Errorf("32 levels: %+v, %v", req, err)
+	}
+	if _, err := d.trigger(body(33), true); err == nil {
+		t.Error("33 levels: taken")
+	}
+}
+
 // TestManyVariables shows the bound: 256 pass, one more does not, however often one name is repeated.
 func TestManyVariables(t *testing.T) {
 	d := decoder{maxVars: 256}

@@ -49,6 +49,7 @@ type fakeAppender struct {
 	entered chan struct{} // if set, told of every append
 	release chan struct{} // if set, what an append waits for
 	lines   []appended
+	bulk    int  // appended in bulk
 	silent  bool // keep nothing (benchmarks)
 }
 
@@ -69,6 +70,14 @@ func (f *fakeAppender) Append(ctx context.Context, p int, account string, line [
 	}
 	f.lines = append(f.lines, appended{p, account, string(line)})
 	return record.Position{Seq: uint64(10481 + len(f.lines)), Index: 3}, nil
+}
+
+func (f *fakeAppender) AppendBulk(ctx context.Context, p int, account string, line []byte) (record.Position, error) {
+	pos, err := f.Append(ctx, p, account, line)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bulk++
+	return pos, err
 }
 
 func (f *fakeAppender) all() []appended {

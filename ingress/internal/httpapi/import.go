@@ -94,7 +94,7 @@ func (im *importer) send(l importLine) {
 // carry appends a line, and then those of the same user that came after it.
 func (im *importer) carry(user string, l importLine) {
 	for more := true; more; l, more = im.next(user) {
-		_, err := im.api.register(im.ctx, l.scratch, im.account, l.request, im.trace)
+		_, err := im.api.register(im.ctx, l.scratch, im.account, l.request, im.trace, inBulk)
 		im.note(l.number, err)
 		im.api.scratch.put(l.scratch)
 		<-im.slots

@@ -43,6 +43,9 @@ func TestImport(t *testing.T) {
 	for _, l := range w.appender.all() {
 		got = append(got, l.line)
 	}
+	if w.appender.bulk != 3 {
+		t.Errorf("%d of them in bulk: the others stand in front of triggers", w.appender.bulk)
+	}
 	slices.Sort(got)
 	want := []string{
 		`{"type":"register","account":"demo","user":"alice","module":21890,"bot":"shop"}`,

@@ -65,7 +65,7 @@ type failure struct {
 	code    code
 	text    string
 	receipt string // unknownOutcome
-	cut     bool   // the connection is of no more use
+	cut     bool   // of an import: nothing more can be read
 	cause   error  // for the log, never for the caller
 }
 
@@ -109,7 +109,7 @@ func (f *failure) write(w http.ResponseWriter, path string) int {
 	if kind.retryAfter != "" {
 		h.Set("Retry-After", kind.retryAfter)
 	}
-	if kind.closeConnection || f.cut {
+	if kind.closeConnection {
 		h.Set("Connection", "close")
 	}
 	status, contentType, body := kind.status, "application/json", []byte(nil)

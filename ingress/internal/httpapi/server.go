@@ -59,9 +59,10 @@ type Gate interface {
 	Verify(authorization string) (auth.Identity, error)
 }
 
-// Appender makes records durable: appender.Appender.
+// Appender makes records durable: appender.Appender. What is appended in bulk stands behind everything else.
 type Appender interface {
 	Append(ctx context.Context, p int, account string, line []byte) (record.Position, error)
+	AppendBulk(ctx context.Context, p int, account string, line []byte) (record.Position, error)
 }
 
 // Users knows which users there are: admission.Admission.

@@ -123,6 +123,17 @@ func TestSlowBody(t *testing.T) {
 	})
 }
 
+// TestSlowReader shows that a client that does not take its answer does not keep the connection.
+func TestSlowReader(t *testing.T) {
+	slowly(t, func(t *testing.T, w *world, conn net.Conn) {
+		io.WriteString(conn, "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-time.After(DefaultWriteTimeout + time.Second)
+		if answer, _ := rest(conn); len(answer) >= len(document) {
+			t.Errorf("all %d bytes came after all", len(answer))
+		}
+	})
+}
+
 func TestIdleConnection(t *testing.T) {
 	slowly(t, func(t *testing.T, w *world, conn net.Conn) {
 		go io.WriteString(conn, head+sized(`{"user_id":"alice","module_id":null}`))

@@ -63,7 +63,7 @@ func (a *API) submit(ctx context.Context, s *scratch, account string, req *reque
 		rec.Wait = a.wait(req)
 	}
 	rec.Trace = []byte(trace)
-	id, err := a.append(ctx, s, p, account, &rec)
+	id, err := a.append(ctx, s, p, account, &rec, atOnce)
 	if err == nil {
 		a.metrics.accept(verdict)
 	}
@@ -93,14 +93,26 @@ func (a *API) botOf(ctx context.Context, account string, req *request) (string, 
 	return bot, nil
 }
 
+// urgency says whether somebody waits for this one record, or for many.
+type urgency bool
+
+const (
+	atOnce urgency = false
+	inBulk urgency = true
+)
+
 // append makes rec durable in partition p.
-func (a *API) append(ctx context.Context, s *scratch, p int, account string, rec *record.Record) (record.ID, error) {
-	s.line = rec.AppendTo(s.line[:0])
-	pos, err := a.deps.Appender.Append(ctx, p, account, s.line)
+func (a *API) append(ctx context.Context, s *scratch, p int, account string, rec *record.Record, u urgency) (id record.ID, err error) {
+	id.Partition, s.line = p, rec.AppendTo(s.line[:0])
+	if u == inBulk {
+		id.Position, err = a.deps.Appender.AppendBulk(ctx, p, account, s.line)
+	} else {
+		id.Position, err = a.deps.Appender.Append(ctx, p, account, s.line)
+	}
 	if err != nil {
 		return record.ID{}, appendFailure(err)
 	}
-	return record.ID{Partition: p, Position: pos}, nil
+	return id, nil
 }
 
 // appendFailure says what the caller of a failed append may believe.

@@ -48,7 +48,7 @@ func (a *API) putUser(c echo.Context) error {
 		return err
 	}
 	req.user = []byte(user)
-	id, err := a.register(c.Request().Context(), s, who.Account, req, traceparent(c.Request()))
+	id, err := a.register(c.Request().Context(), s, who.Account, req, traceparent(c.Request()), atOnce)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *API) putUser(c echo.Context) error {
 }
 
 // register makes a conversation durable.
-func (a *API) register(ctx context.Context, s *scratch, account string, req *request, trace string) (record.ID, error) {
+func (a *API) register(ctx context.Context, s *scratch, account string, req *request, trace string, u urgency) (record.ID, error) {
 	bot, err := a.botFor(ctx, account, req)
 	if err != nil {
 		return record.ID{}, err
@@ -72,7 +72,7 @@ func (a *API) register(ctx context.Context, s *scratch, account string, req *req
 	return a.append(ctx, s, broker.Partition(account, string(req.user), a.cfg.Partitions), account, &record.Record{
 		Kind: record.Register, Account: s.account, User: req.user, Bot: bot,
 		Module: req.module, HasModule: req.hasModule, Vars: req.vars, Trace: []byte(trace),
-	})
+	}, u)
 }
 
 // botFor is the bot of a conversation: the Module's if there is one, which must then not be another than the one that was named.
@@ -102,7 +102,7 @@ func (a *API) deleteUser(c echo.Context) error {
 	defer a.scratch.put(s)
 	id, err := a.append(ctx, s, p, who.Account, &record.Record{
 		Kind: record.Delete, Account: []byte(who.Account), User: []byte(user), Trace: []byte(traceparent(c.Request())),
-	})
+	}, atOnce)
 	if err != nil {
 		return err
 	}
