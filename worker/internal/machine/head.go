@@ -21,7 +21,7 @@ type Head struct {
 // Writer is what is remembered of one appender, to recognise late copies.
 type Writer struct {
 	Number uint64 // the highest batch number applied
-	Seen   Millis // stream time of that batch
+	Seen   Millis // stream time of its last batch, copies included
 }
 
 // Clone is a deep copy.

@@ -143,6 +143,8 @@ func (m *Machine) checkCopy() (late bool, err error) {
 	w, known := m.head.Writers[m.batch.Writer]
 	if known && m.batch.Number <= w.Number {
 		m.result.SkippedBatch = true
+		w.Seen = m.head.StreamTime // a writer that repeats itself for days must not be forgotten meanwhile
+		m.head.Writers[m.batch.Writer] = w
 		m.original, _, err = m.store.Batch(m.batch.Writer, m.batch.Number)
 		if err != nil {
 			return true, halt("read batch number", err)
