@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"net/http"
-
 	"github.com/triggerd/triggerd/shared/natstest"
 )
 
@@ -43,31 +41,18 @@ const (
 func (f *fleet) startBurst(ingresses ...*member) *burst {
 	f.t.Helper()
 	b := &burst{f: f, stop: make(chan struct{})}
-	var lines strings.Builder
 	for i := range burstSenders {
 		s := &sender{b: b, to: ingresses[i%len(ingresses)], sent: map[string]int{}, promised: map[string]string{}, receipts: map[string]string{}}
 		for n := range usersEach {
-			user := fmt.Sprintf("burst-%d-%d", i, n)
-			s.users = append(s.users, user)
-			fmt.Fprintf(&lines, `{"user_id":%q,"bot_id":"bot","module_id":7}`+"\n", user)
+			s.users = append(s.users, fmt.Sprintf("burst-%d-%d", i, n))
 		}
+		f.register(s.to, s.users...)
 		b.senders = append(b.senders, s)
 	}
-	f.imported(ingresses[0], lines.String(), burstSenders*usersEach)
 	for _, s := range b.senders {
 		b.running.Go(s.loop)
 	}
 	return b
-}
-
-// imported imports lines of which n must succeed, and none fail.
-func (f *fleet) imported(to *member, lines string, n int) {
-	f.t.Helper()
-	var result struct{ Imported, Failed int }
-	f.call(to, http.MethodPost, "/v1/users", linesMedia, lines).must(http.StatusOK).into(&result)
-	if result.Imported != n || result.Failed != 0 {
-		f.t.Fatalf("imported %+v, want %d", result, n)
-	}
 }
 
 // more waits until that many more triggers have been accepted.

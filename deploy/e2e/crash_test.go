@@ -40,7 +40,7 @@ func TestWorkerIsKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	p := f.spawn("-checkpoint-every", "10ms")
-	in := f.ingress("-append-timeout", "20s")
+	in := f.ingress()
 	f.setUp(in)
 	b := f.startBurst(in)
 	for i := range 5 {
@@ -55,9 +55,6 @@ func TestWorkerIsKilledUnderLoad(t *testing.T) {
 	}
 	b.more(100)
 	b.end()
-	if n := b.refused.Load(); n > 0 {
-		t.Errorf("%d refused: accepting depended on the worker", n)
-	}
 	b.audit(in)
 	before := f.digests(p.admin)
 	p.kill()
@@ -73,7 +70,7 @@ func TestTwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	first := f.worker()
-	in := f.ingress("-append-timeout", "20s")
+	in := f.ingress()
 	f.setUp(in)
 	b := f.startBurst(in)
 	b.more(150)

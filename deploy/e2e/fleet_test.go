@@ -153,12 +153,13 @@ func announce(tell func()) lifecycle.Part {
 	}}
 }
 
-// ingress starts one more.
+// ingress starts one more. Unless args say otherwise it waits for the owner's word and for the log however slow the machine is: only tests that are
+// about hurry may depend on it.
 func (f *fleet) ingress(args ...string) *member {
 	f.t.Helper()
 	var cfg ingress.Config
 	var addr string
-	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public}, args...)
+	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public, "-check-timeout", "20s", "-append-timeout", "20s"}, args...)
 	m := f.start(own{"ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
 		deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
 		return []lifecycle.Part{ingress.Part(cfg, deps, func(bound string) { addr = bound })}, nil

@@ -24,7 +24,7 @@ func TestJourneys(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.worker()
-	j := &pair{f, f.ingress("-default-wait-time", "100ms", "-append-timeout", "20s"), f.ingress(unhurried...)}
+	j := &pair{f, f.ingress("-default-wait-time", "100ms"), f.ingress()}
 	f.setUp(j.here)
 	for name, journey := range map[string]func(*pair){
 		"another bot":  (*pair).anotherBot,
@@ -91,7 +91,7 @@ func (j *pair) deletion() {
 	if u := j.user(j.there, "leaver"); len(u.Pending) != 1 || u.Pending[0].TriggerID != id || u.Pending[0].ModuleID != eight || u.Module != seven {
 		j.t.Errorf("state is %+v", u)
 	}
-	j.call(j.here, http.MethodDelete, "/v1/users/leaver", "", "").must(http.StatusNoContent)
+	j.patiently(func() answer { return j.call(j.here, http.MethodDelete, "/v1/users/leaver", "", "") }).must(http.StatusNoContent)
 	j.call(j.there, http.MethodGet, "/v1/users/leaver", "", "").must(http.StatusNotFound)
 	if o := j.want(j.there, id, "rejected"); o.Reason != "user_deleted" {
 		j.t.Errorf("outcome is %+v", o)
@@ -209,7 +209,7 @@ func (j *pair) otherEyes() {
 	if r := other.trigger(j.there, "private", `"module_id":8`); r.Code != "unknown_user" {
 		j.t.Errorf("a stranger's trigger: %d %s", r.code, r.body)
 	}
-	other.put(j.there, "private", `{"custom_vars":{"x":1}}`).must(http.StatusOK) // a user of the same name, theirs
+	other.patiently(func() answer { return other.put(j.there, "private", `{"custom_vars":{"x":1}}`) }).must(http.StatusOK) // of the same name, theirs
 	if r := other.trigger(j.there, "private", `"module_id":8`); r.Code != "unknown_module" {
 		j.t.Errorf("a stranger's trigger: %d %s", r.code, r.body)
 	}
@@ -223,7 +223,7 @@ func (j *pair) otherEyes() {
 func TestDelayedRedirectOutlivesEverything(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "-partitions", "1")
-	w, in := f.worker(), f.ingress("-append-timeout", "20s")
+	w, in := f.worker(), f.ingress()
 	f.setUp(in)
 	f.register(in, "u", "v")
 	ids := []string{
@@ -245,7 +245,7 @@ func TestDelayedRedirectOutlivesEverything(t *testing.T) {
 	in.stop()
 	f.nats.Kill()
 	f.nats.Boot()
-	w, in = f.worker(), f.ingress("-append-timeout", "20s")
+	w, in = f.worker(), f.ingress()
 	for _, id := range ids {
 		f.want(in, id, "redirected")
 	}
