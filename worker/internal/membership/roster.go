@@ -46,13 +46,13 @@ type message struct {
 
 // What a message, or silence, may mean.
 const (
-	nothing        = ""
-	causeJoined    = "joined"
-	causeLeft      = "left"
-	causeLeaving   = "leaving"
-	causeHalted    = "halted"
-	causeExpired   = "expired"
-	said           = "said" // something that changes no assignment
+	nothing      = ""
+	causeJoined  = "joined"
+	causeLeft    = "left"
+	causeLeaving = "leaving"
+	causeHalted  = "halted"
+	causeExpired = "expired"
+	said         = "said" // something that changes no assignment
 )
 
 // take applies a message, unless it is an old one, and says what it means.

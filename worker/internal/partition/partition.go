@@ -19,7 +19,7 @@ type Partition struct {
 	view view
 
 	started atomic.Bool
-	foreign atomic.Bool // another worker is the owner by now
+	foreign atomic.Bool       // another worker is the owner by now
 	calls   chan func(*actor) // executed by the actor between two steps
 	settled chan struct{}     // closed when the partition serves, or will not
 	settle  sync.Once
