@@ -130,13 +130,13 @@ func (s *supervisor) release(p int, h *held) {
 	}
 }
 
-// taken says whether the next owner serves p, or will not hear of it: nobody is left, or nobody can be told.
+// taken says whether the next owner serves p, or there is nobody to wait for: nobody is left, nobody can be told, or it has halted there.
 func (s *supervisor) taken(p int) bool {
 	if s.mine(p) || !s.leaveBy.IsZero() && !s.hold.Reachable() {
 		return true
 	}
 	next, ok := s.view.Find(s.owners[p])
-	return ok && next.Serving(p)
+	return ok && (next.Serving(p) || slices.Contains(next.Halted, p))
 }
 
 // reap notes what has settled or ended, and forgets what was drained. What halted stays: it is not tried again by this process.
