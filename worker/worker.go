@@ -86,7 +86,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	stop()
 	wg.Wait()
 	if err := members.Leave(context.WithoutCancel(ctx)); err != nil {
-		w.deps.Logger.Warn("worker left without saying so", "cause", err)
+		w.deps.Logger.Warn("worker left without deleting its key", "cause", err)
 	}
 	return nil
 }

@@ -196,13 +196,13 @@ func (m *Membership) Check() (detail string, err error) {
 	return fmt.Sprintf("worker %s, %d members", m.self.ID, len(view.Members)), err
 }
 
-// Leave deletes the key, after Run.
+// Leave deletes the key, after Run. If the last renewal failed that is not tried: the key expires.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.mu.Lock()
-	joined := m.roster != nil
+	stored, fault := m.stored != 0, m.fault
 	m.mu.Unlock()
-	if !joined {
-		return nil
+	if !stored || fault != nil {
+		return fault
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()

@@ -46,7 +46,9 @@ type joined struct {
 	kill func() // as if the process was killed
 }
 
-func (r *rig) join(id, home string, reg prometheus.Registerer) *joined { return r.joinVia(r.srv.URL(), id, home, reg) }
+func (r *rig) join(id, home string, reg prometheus.Registerer) *joined {
+	return r.joinVia(r.srv.URL(), id, home, reg)
+}
 
 func (r *rig) joinVia(url, id, home string, reg prometheus.Registerer) *joined {
 	r.t.Helper()
