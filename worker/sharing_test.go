@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -39,6 +40,77 @@ func TestWorkersComeAndGo(t *testing.T) {
 			t.Errorf("%d series of lag, %v", n, err)
 		}
 	}
+}
+
+// Whether a worker comes or is told to stop, a partition is let go only when its next owner serves it: at no time does nobody serve.
+func TestPlannedMovesLeaveNoGap(t *testing.T) {
+	f := newFleet(t)
+	for n := range uint64(300) { // so that a newcomer has something to catch up with
+		for p := range shares {
+			f.send(p, n+1)
+		}
+	}
+	a := f.start("a")
+	f.settled(a)
+	watch := f.watchGaps(a)
+	b := f.start("b")
+	watch.add(b)
+	f.settled(a, b)
+	a.drain()
+	f.settled(b)
+	watch.end()
+}
+
+// gaps looks all the while for partitions that nobody serves.
+type gaps struct {
+	mu    sync.Mutex
+	mates []*mate
+	end   func()
+}
+
+func (f *fleet) watchGaps(mates ...*mate) *gaps {
+	g := &gaps{mates: mates}
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				return
+			default:
+			}
+			for p := range shares {
+				if !g.served(p) {
+					f.t.Errorf("look %d: nobody serves partition %d", n, p)
+					return
+				}
+			}
+			runtime.Gosched()
+		}
+	})
+	g.end = sync.OnceFunc(func() { close(ended); wg.Wait() })
+	f.t.Cleanup(g.end)
+	return g
+}
+
+func (g *gaps) add(m *mate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mates = append(g.mates, m)
+}
+
+// served looks at those first who may let go, because the next owner serves before that.
+func (g *gaps) served(p int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range g.mates {
+		for _, h := range m.all() {
+			if s := h.Status(); s.Partition == p && s.State == "serving" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // A worker vanishes without a word; its directory is used again later.

@@ -132,11 +132,35 @@ func TestSuccessorReplacesKilled(t *testing.T) {
 	a, b := r.join("a", "home-a", nil), r.join("b", "home-b", nil)
 	a.sees("a", "b")
 	b.kill()
+	w, err := a.bucket().WatchAll(t.Context(), jetstream.UpdatesOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := r.join("c", "home-b", nil)
 	a.sees("a", "c")
 	c.sees("a", "c")
+	for e := range w.Updates() {
+		if e.Key() == "b" && e.Operation() == jetstream.KeyValueDelete { // it did not just expire
+			break
+		}
+		if e.Key() == "b" {
+			t.Fatalf("former member is put: %s", e.Value())
+		}
+	}
+	if err := w.Stop(); err != nil {
+		t.Error(err)
+	}
 	c.leave()
 	a.sees("a")
+}
+
+func (j *joined) bucket() jetstream.KeyValue {
+	j.t.Helper()
+	bucket, err := j.deps.Broker.JS.KeyValue(j.t.Context(), broker.BucketMembers)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	return bucket
 }
 
 // A member that is cut off keeps its view and says that it cannot renew; the others let it go, and take it back when it is there again.
@@ -193,26 +217,22 @@ func TestBrokerRestart(t *testing.T) {
 }
 
 // A watch may end without a word. The worker misses its own renewals in it, and watches anew.
-func TestDeadWatchIsBegunAnew(t *testing.T) {
+func TestDeadWatchIsNoticed(t *testing.T) {
 	r := newRig(t)
 	a := r.join("a", "home-a", nil)
 	a.sees("a")
-	js := a.deps.Broker.JS
-	stream, err := js.Stream(t.Context(), "KV_"+broker.BucketMembers)
-	if err != nil {
-		t.Fatal(err)
+	a.kill() // what follows is one step of its life
+	renew := func() bool {
+		a.renewOnce(t.Context(), a.bucket(), a.ttl())
+		return len(a.relist) > 0
 	}
-	names := stream.ConsumerNames(t.Context())
-	for name := range names.Name() {
-		if err := js.DeleteConsumer(t.Context(), "KV_"+broker.BucketMembers, name); err != nil {
-			t.Fatal(err)
-		}
+	if renew() {
+		t.Error("a watch that is quick enough is begun anew")
 	}
-	if err := names.Err(); err != nil {
-		t.Fatal(err)
+	a.putAt = a.putAt.Add(-a.ttl())
+	if !renew() {
+		t.Error("a watch that shows no renewals is not begun anew")
 	}
-	r.join("b", "home-b", nil)
-	a.sees("a", "b")
 }
 
 // A key that is not a member's is not fatal.
@@ -220,13 +240,8 @@ func TestUnreadableMember(t *testing.T) {
 	r := newRig(t)
 	a := r.join("a", "home-a", nil)
 	a.sees("a")
-	var bucket jetstream.KeyValue
-	bucket, err := a.deps.Broker.JS.KeyValue(t.Context(), broker.BucketMembers)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, text := range []string{"{", "{}", `{"home":7}`} {
-		if _, err := bucket.PutString(t.Context(), "x", text); err != nil {
+		if _, err := a.bucket().PutString(t.Context(), "x", text); err != nil {
 			t.Fatal(err)
 		}
 	}
