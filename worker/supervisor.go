@@ -52,8 +52,10 @@ func (s *supervisor) run(ctx context.Context) {
 func (s *supervisor) tend() {
 	s.reap()
 	if view := s.hold.View(); view.Known {
-		s.view = view
-		s.assign(membership.Assign(s.deps.Broker.Partitions(), view.Members))
+		known := s.view.Known && slices.EqualFunc(s.view.Members, view.Members, membership.SameForAssign)
+		if s.view = view; !known {
+			s.assign(membership.Assign(s.deps.Broker.Partitions(), view.Members))
+		}
 	}
 	for p := range s.deps.Broker.Partitions() {
 		s.follow(p)

@@ -28,6 +28,11 @@ func Assign(partitions int, members []Member) []string {
 	return owners
 }
 
+// SameForAssign says whether Assign makes no difference between two members.
+func SameForAssign(a, b Member) bool {
+	return a.ID == b.ID && a.Home == b.Home && a.Leaving == b.Leaving && slices.Equal(a.Halted, b.Halted)
+}
+
 // candidates are the members that may own something, in an order that depends on nothing else.
 func candidates(members []Member) []Member {
 	able := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Leaving })

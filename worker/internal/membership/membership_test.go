@@ -139,19 +139,30 @@ func TestSuccessorReplacesKilled(t *testing.T) {
 	c := r.join("c", "home-b", nil)
 	a.sees("a", "c")
 	c.sees("a", "c")
-	for e := range w.Updates() {
-		if e.Key() == "b" && e.Operation() == jetstream.KeyValueDelete { // it did not just expire
-			break
-		}
-		if e.Key() == "b" {
-			t.Fatalf("former member is put: %s", e.Value())
-		}
+	if e := firstOf(t, w, "b"); e.Operation() != jetstream.KeyValueDelete { // it did not just expire
+		t.Errorf("former member was put: %s", e.Value())
 	}
 	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
 	c.leave()
 	a.sees("a")
+}
+
+// firstOf is the next update of a key.
+func firstOf(t *testing.T, w jetstream.KeyWatcher, key string) jetstream.KeyValueEntry {
+	t.Helper()
+	patience := time.After(natstest.Patience)
+	for {
+		select {
+		case e := <-w.Updates():
+			if e.Key() == key {
+				return e
+			}
+		case <-patience:
+			t.Fatalf("nothing is said about %s", key)
+		}
+	}
 }
 
 func (j *joined) bucket() jetstream.KeyValue {
