@@ -16,16 +16,25 @@ const (
 	DefaultCacheBytes   = 128 << 20 // users who are not being written to
 )
 
+// How long a planned move may take, by default. While it lasts both workers serve.
+const (
+	DefaultHandoverTimeout = 5 * time.Minute
+	DefaultLeaveTimeout    = 15 * time.Second // with the drain's it fits into the 30 s that most service managers give
+)
+
 // Config is a worker's settings. Zero values are replaced by the defaults, except DataDir.
 type Config struct {
 	DataDir string // the partitions' files are in <DataDir>/worker; no flag here: the program has one
-	Name    string // of this worker in ticks; empty = "worker"
+	Name    string // of this worker in ticks; empty = its id among the members
 
 	CheckpointEvery time.Duration // longest time that something applied stays out of the file, if all goes well
 	CheckpointUsers int           // users touched that make a partition's checkpoint due earlier
 	OverlayBytes    config.Bytes  // of all partitions together: what is being committed and what is applied meanwhile
 	CacheBytes      config.Bytes  // of all partitions together: users who are not being written to
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
+
+	HandoverTimeout time.Duration // how long a partition that moved stays here as well while its next owner catches up
+	LeaveTimeout    time.Duration // the same for all partitions together when the worker is told to stop
 }
 
 // RegisterFlags adds the flags and sets their defaults.
@@ -36,6 +45,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.OverlayBytes, "overlay-bytes", "`size` of applied state in memory that is not in a file yet, all partitions together")
 	fs.Var(&c.CacheBytes, "cache-bytes", "`size` of users in memory who are not being written to, all partitions together")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
+	fs.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "longest `time` that a partition is kept while its next owner catches up")
+	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
 }
 
 // Validate joins all faults.
@@ -53,6 +64,8 @@ func (c *Config) Validate() error {
 	fault(filled.OverlayBytes < 1<<20, "-overlay-bytes is %s, under 1MiB", filled.OverlayBytes.String())
 	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
+	fault(filled.HandoverTimeout < 0, "-handover-timeout is %s, under 0", filled.HandoverTimeout)
+	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
 	return errors.Join(faults...)
 }
 
@@ -62,6 +75,8 @@ func (c *Config) fill() {
 	set(&c.OverlayBytes, DefaultOverlayBytes)
 	set(&c.CacheBytes, DefaultCacheBytes)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
+	set(&c.HandoverTimeout, DefaultHandoverTimeout)
+	set(&c.LeaveTimeout, DefaultLeaveTimeout)
 }
 
 func set[T comparable](v *T, def T) {

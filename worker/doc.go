@@ -1,5 +1,6 @@
 // Package worker owns partitions: it applies their logs, keeps their state in files, emits their events, and answers questions about
-// them. A process has at most one Worker per data directory; a Worker needs nothing but a broker to talk to.
+// them. Any number of workers, from one to the number of partitions, share a deployment; more are idle. A data directory has one worker at a
+// time and is locked by it; a Worker needs nothing but a broker to talk to.
 //
 // # Usage
 //
@@ -10,15 +11,32 @@
 //	…
 //	err = w.Run(ctx)               // or as a part of a program: w.Part()
 //
+// # Ownership
+//
+// Workers know of each other through keys that they renew (package membership), and each computes from the same set which partitions are its own. A
+// partition that falls to a worker is started there at once, from that worker's own file if it has one, else from the first record of the log.
+// The worker that had it goes on serving it until the new one says that it serves, at most for Config.HandoverTimeout; then it drains.
+// So while a partition moves it has two owners, which is harmless: each derives the same state into its own file, EVENTS-p takes each event from
+// whoever comes first, and an answer says up to where its worker has applied.
+//
+// A worker that is told to stop says so, goes on until others serve what it has, at most for Config.LeaveTimeout, drains, and deletes its
+// key. One that dies is found out when its key has not been renewed for the bucket's TTL; the others then take over as above. One that cannot
+// renew goes on: it is cut off, or all are.
+//
 // # Ordering
 //
-// Run starts all partitions at once; each is started, drained and halted on its own. [Worker.Ready] tells when each of
-// them serves, or has halted.
+// Run starts all partitions that fall to the worker at once; each is started, drained and halted on its own. [Worker.Ready] tells when the
+// members are known and each of those partitions serves, or has halted.
 //
 // # Failure
 //
-// A partition that halts stays halted until the process is restarted; the others go on, and readiness names it. A broker that
-// is away is waited for. Run fails only if the data directory cannot be made.
+// A partition that halts stays halted here until the process is restarted; the others go on, another worker tries it, and readiness names it if nobody
+// is left to try. A broker that is away is waited for. Run fails only if the data directory cannot be made or is another worker's.
+//
+// # Metrics
+//
+// A partition's gauges are shown by its owner alone, which is, while it moves, the new one; that it has halted here is shown as long as the
+// process lives. Counters stay, since they say what happened here.
 //
 // # Concurrency
 //

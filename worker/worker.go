@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/worker/internal/membership"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
@@ -28,22 +30,19 @@ type Deps struct {
 	Now        func() time.Time      // nil: time.Now
 }
 
-// Worker owns all partitions of a deployment.
+// Worker owns its share of a deployment's partitions.
 type Worker struct {
 	cfg     Config
 	deps    Deps
 	metrics *partition.Metrics
+	moves   *prometheus.CounterVec
+	members atomic.Pointer[membership.Membership] // nil before Run
 	ready   chan struct{}
+	settled sync.Once
 
 	mu         sync.Mutex
 	partitions map[int]*held
-	running    sync.WaitGroup
-}
-
-// held is a partition that runs, or has ended by itself.
-type held struct {
-	*partition.Partition
-	stop context.CancelFunc
+	owners     []string // of each partition, as this worker sees it; nil: not known yet
 }
 
 // New does not start anything.
@@ -58,26 +57,54 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	w := &Worker{cfg: cfg, deps: deps, metrics: partition.NewMetrics(deps.Registerer), ready: make(chan struct{}), partitions: make(map[int]*held)}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	w := &Worker{cfg: cfg, deps: deps, metrics: partition.NewMetrics(deps.Registerer), moves: newMoves(deps.Registerer),
+		ready: make(chan struct{}), partitions: make(map[int]*held)}
 	for p := range deps.Broker.Partitions() {
 		deps.Health.Register(fmt.Sprintf("partition %d", p), func() (string, error) { return w.check(p) })
 	}
+	deps.Health.Register("members", w.checkMembers)
 	return w, nil
 }
 
-// Run owns all partitions until ctx ends, and returns when all of them are drained.
+// Run owns partitions until ctx ends, and returns when others have taken over or their time is up, and all partitions here are drained.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := os.MkdirAll(w.dir(), 0o700); err != nil {
+	defer w.settle()
+	home, err := openHome(w.dir())
+	if err != nil {
 		return fmt.Errorf("run worker: %w", err)
 	}
-	for p := range w.deps.Broker.Partitions() {
-		w.start(ctx, p)
+	defer home.close()
+	members := w.join(home)
+	w.members.Store(members)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { members.Run(running) })
+	newSupervisor(w, members).run(ctx)
+	stop()
+	wg.Wait()
+	if err := members.Leave(context.WithoutCancel(ctx)); err != nil {
+		w.deps.Logger.Warn("worker left without deleting its key", "cause", err)
 	}
-	go w.watchReady()
-	<-ctx.Done()
-	w.running.Wait()
-	<-w.ready
 	return nil
+}
+
+// join makes this process a member; it is one from when its membership runs.
+func (w *Worker) join(h *home) *membership.Membership {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	id := newID()
+	if w.cfg.Name == "" {
+		w.cfg.Name = id
+	}
+	log := w.deps.Logger.With("worker", id)
+	log.Info("worker starts", "home", h.name, "host", host)
+	return membership.New(membership.Config{Self: membership.Member{ID: id, Home: h.name, Host: host, Started: w.deps.Now().UTC()}},
+		membership.Deps{Broker: w.deps.Broker, Logger: log, Registerer: w.deps.Registerer, Now: w.deps.Now})
 }
 
 // Part is the worker as a part of a program. It is ready when Ready is.
@@ -97,22 +124,11 @@ func (w *Worker) run(ctx context.Context, ready func()) error {
 	return w.Run(ctx)
 }
 
-// Ready is closed when every partition serves for the first time, or has halted.
+// Ready is closed when the members are known and every partition that falls to this worker serves, or has halted, for the first time; at the
+// latest when Run returns.
 func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
-// start owns partition p until ctx ends or stop is called.
-func (w *Worker) start(ctx context.Context, p int) {
-	ctx, stop := context.WithCancel(ctx)
-	h := &held{stop: stop, Partition: partition.New(w.config(p), partition.Deps{Broker: w.deps.Broker, Logger: w.deps.Logger,
-		Metrics: w.metrics, Now: w.deps.Now})}
-	w.mu.Lock()
-	w.partitions[p] = h
-	w.mu.Unlock()
-	w.running.Go(func() {
-		defer stop()
-		_ = h.Run(ctx) // logged and shown by the partition itself
-	})
-}
+func (w *Worker) settle() { w.settled.Do(func() { close(w.ready) }) }
 
 // config is partition p's share of the settings.
 func (w *Worker) config(p int) partition.Config {
@@ -135,15 +151,7 @@ func (w *Worker) share(all config.Bytes) int64 {
 
 func (w *Worker) dir() string { return filepath.Join(w.cfg.DataDir, "worker") }
 
-// watchReady ends when every partition has settled, which each does at the latest when it ends.
-func (w *Worker) watchReady() {
-	for _, h := range w.all() {
-		<-h.Settled()
-	}
-	close(w.ready)
-}
-
-// all is every partition, in order.
+// all is every partition that is here, in order.
 func (w *Worker) all() []*held {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -156,13 +164,36 @@ func (w *Worker) all() []*held {
 	return hs
 }
 
-// check is the readiness of partition p.
+// check is the readiness of partition p. One that is another worker's is no fault of this one.
 func (w *Worker) check(p int) (string, error) {
 	w.mu.Lock()
-	h, ok := w.partitions[p]
+	h, owners := w.partitions[p], w.owners
 	w.mu.Unlock()
-	if !ok {
+	switch {
+	case owners == nil:
+		return "not started", fmt.Errorf("partition %d is not started", p)
+	case owners[p] != w.id():
+		return "owned by " + owners[p], nil
+	case h == nil:
 		return "not started", fmt.Errorf("partition %d is not started", p)
 	}
 	return h.Check()
+}
+
+func (w *Worker) checkMembers() (string, error) {
+	m := w.members.Load()
+	if m == nil {
+		return "", errNotJoined
+	}
+	return m.Check()
+}
+
+var errNotJoined = errors.New("not joined yet")
+
+// id is this process's among the members; empty before Run.
+func (w *Worker) id() string {
+	if m := w.members.Load(); m != nil {
+		return m.ID()
+	}
+	return ""
 }

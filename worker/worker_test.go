@@ -87,7 +87,7 @@ func TestWorkerRunsAllPartitions(t *testing.T) {
 	reg, health := prometheus.NewRegistry(), lifecycle.NewHealth()
 	cfg := Config{DataDir: t.TempDir()}
 	w, stop := start(t, cfg, Deps{Broker: b, Registerer: reg, Health: health})
-	if statuses, ready := health.Statuses(); !ready || len(statuses) != partitions {
+	if statuses, ready := health.Statuses(); !ready || len(statuses) != partitions+1 {
 		t.Errorf("health is %+v, %v", statuses, ready)
 	}
 	put(t, b, 1, record.Record{Kind: record.Register, Account: []byte("demo"), User: []byte("alice"), Bot: []byte("shop")})

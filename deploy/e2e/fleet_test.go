@@ -195,7 +195,7 @@ func (s *workerSettings) parts(env *process.Env) ([]lifecycle.Part, error) {
 	return []lifecycle.Part{w.Part()}, nil
 }
 
-// worker owns all partitions. Its files are the same at every call unless args name another -data-dir.
+// worker owns all partitions, or shares them with the others. Its files are the same at every call unless args name another -data-dir.
 func (f *fleet) worker(args ...string) *member {
 	f.t.Helper()
 	cfg := &workerSettings{}

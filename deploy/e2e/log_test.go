@@ -141,21 +141,19 @@ func TestLogIsPurgedTooFar(t *testing.T) {
 	}
 	w.stop()
 	f.purge()
-	for name, c := range map[string]struct {
-		w    *member
-		says string
-	}{
-		"the same files": {f.worker(), "not in the log any more"},
-		"no files":       {f.worker("-data-dir", t.TempDir()), "does not begin with its first message"},
+	for name, c := range map[string]struct{ dir, says string }{
+		"the same files": {f.dir, "not in the log any more"},
+		"no files":       {t.TempDir(), "does not begin with its first message"},
 	} {
-		natstest.Eventually(t, func() bool { return f.partitions(c.w.admin, "")[0].State == "halted" }, "the worker to halt with "+name)
-		if page := f.partitions(c.w.admin, "")[0]; !strings.Contains(page.Cause, c.says) {
+		w := f.worker("-data-dir", c.dir)
+		natstest.Eventually(t, func() bool { return f.partitions(w.admin, "")[0].State == "halted" }, "the worker to halt with "+name)
+		if page := f.partitions(w.admin, "")[0]; !strings.Contains(page.Cause, c.says) {
 			t.Errorf("with %s the worker says %q", name, page.Cause)
 		}
-		if code := f.ready(c.w); code != 503 {
+		if code := f.ready(w); code != 503 {
 			t.Errorf("with %s readyz answers %d", name, code)
 		}
-		c.w.stop()
+		w.stop()
 	}
 	f.accepted(in, "u", `"module_id":8,"is_async":true`)
 	if n := len(f.about("u", 2)); n != 2 {

@@ -57,6 +57,7 @@ func (e *ensurer) buckets(ctx context.Context) error {
 	for _, cfg := range []jetstream.KeyValueConfig{
 		e.settings.bucketConfig(BucketDeployment, DeploymentMaxBytes),
 		e.settings.bucketConfig(BucketModules, ModulesMaxBytes),
+		e.settings.membersConfig(),
 	} {
 		err := e.patiently(ctx, "make bucket "+cfg.Bucket, func(ctx context.Context) error { return e.bucket(ctx, cfg) })
 		if err != nil {
@@ -71,7 +72,7 @@ func (e *ensurer) bucket(ctx context.Context, cfg jetstream.KeyValueConfig) erro
 	if errors.Is(err, jetstream.ErrBucketExists) { // made with other settings
 		kv, err = e.JS.KeyValue(ctx, cfg.Bucket)
 		if err == nil {
-			e.log.Warn("bucket was made with other settings", "bucket", cfg.Bucket, "max_bytes", cfg.MaxBytes, "replicas", cfg.Replicas)
+			e.log.Warn("bucket was made with other settings", "bucket", cfg.Bucket, "max_bytes", cfg.MaxBytes, "replicas", cfg.Replicas, "ttl", cfg.TTL)
 		}
 	}
 	if cfg.Bucket == BucketDeployment {

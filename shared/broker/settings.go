@@ -25,6 +25,12 @@ const (
 	// What the buckets reserve, in bytes a replica.
 	DeploymentMaxBytes = 4 << 20
 	ModulesMaxBytes    = 64 << 20
+	MembersMaxBytes    = 16 << 20
+
+	// DefaultMemberTTL is after which time a worker that is not heard of is gone.
+	DefaultMemberTTL = 6 * time.Second
+	// MinMemberTTL is the least age that the server accepts, times the renewals that fit in a TTL.
+	MinMemberTTL = 300 * time.Millisecond
 )
 
 // eventsDuplicateWindow is as short as the server allows: events are told apart by expected sequences, not by ids.
@@ -38,13 +44,14 @@ type Settings struct {
 	EventsMaxBytes   int64         // per partition; a full one drops the oldest events; 0 = default
 	Limits           record.Limits // first record of every log
 	DuplicateWindow  time.Duration // of TRIGGERS-p; 0 = default
+	MemberTTL        time.Duration // how long a key of BucketMembers lives unless it is renewed; 0 = default
 }
 
 // ReservedBytes is the storage that the streams and buckets of s reserve on each replica: what JetStream's store must be
 // allowed to hold.
 func (s Settings) ReservedBytes() int64 {
 	s = s.withDefaults()
-	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + DeploymentMaxBytes + ModulesMaxBytes
+	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes
 }
 
 // Validate joins all that is wrong with s.
@@ -61,6 +68,7 @@ func (s Settings) Validate() error {
 	check(s.TriggersMaxBytes >= MaxMessageBytes, "maximum bytes of a log %d: want at least %d", s.TriggersMaxBytes, MaxMessageBytes)
 	check(s.EventsMaxBytes >= MaxMessageBytes, "maximum bytes of events %d: want at least %d", s.EventsMaxBytes, MaxMessageBytes)
 	check(s.DuplicateWindow >= eventsDuplicateWindow, "duplicate window %v: want at least %v", s.DuplicateWindow, eventsDuplicateWindow)
+	check(s.MemberTTL >= MinMemberTTL, "member ttl %v: want at least %v", s.MemberTTL, MinMemberTTL)
 	return errors.Join(faults...)
 }
 
@@ -69,6 +77,7 @@ func (s Settings) withDefaults() Settings {
 	s.TriggersMaxBytes = orDefault(s.TriggersMaxBytes, DefaultTriggersMaxBytes)
 	s.EventsMaxBytes = orDefault(s.EventsMaxBytes, DefaultEventsMaxBytes)
 	s.DuplicateWindow = orDefault(s.DuplicateWindow, DefaultDuplicateWindow)
+	s.MemberTTL = orDefault(s.MemberTTL, DefaultMemberTTL)
 	return s
 }
 
@@ -139,4 +148,12 @@ func (s Settings) bucketConfig(name string, maxBytes int64) jetstream.KeyValueCo
 		MaxBytes: maxBytes,
 		Replicas: s.Replicas,
 	}
+}
+
+// membersConfig: keys that are not renewed vanish by themselves. It is on disk so that a broker that restarts still has it; the keys of
+// workers that did not survive do not.
+func (s Settings) membersConfig() jetstream.KeyValueConfig {
+	cfg := s.bucketConfig(BucketMembers, MembersMaxBytes)
+	cfg.TTL = s.MemberTTL
+	return cfg
 }

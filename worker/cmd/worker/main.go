@@ -1,4 +1,4 @@
-// Command worker owns the partitions of a deployment whose broker runs elsewhere.
+// Command worker owns a share of the partitions of a deployment whose broker runs elsewhere; start as many as there is work for.
 //
 //	worker -nats-url nats://127.0.0.1:4222 -data-dir .data
 package main

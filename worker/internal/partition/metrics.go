@@ -141,6 +141,17 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
 	}
+	foreign := p.foreign.Load()
+	if foreign && f.state != Halted {
+		return
+	}
+	send(descHalted, is(f.state == Halted))
+	for s := range stateCount {
+		send(descState, is(s == f.state), s.String())
+	}
+	if foreign {
+		return
+	}
 	send(descLag, f.lagRecords())
 	send(descOldest, f.oldest(now).Seconds())
 	send(descAge, f.checkpointAge(now).Seconds())
@@ -148,10 +159,6 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send(descPending, float64(f.pending))
 	send(descUnacked, float64(f.events-min(f.emitted, f.events)))
 	send(descSkew, float64(f.skew)/1000)
-	send(descHalted, is(f.state == Halted))
-	for s := range stateCount {
-		send(descState, is(s == f.state), s.String())
-	}
 }
 
 func is(b bool) float64 {

@@ -29,6 +29,29 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
+// While a partition moves two workers have it, and sums over workers would count it twice. That it halted must stay visible.
+func TestOnlyTheOwnerShowsGauges(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	p := New(Config{Path: "unused"}, Deps{Metrics: NewMetrics(reg)})
+	p.deps.Metrics.attach(p)
+	check := func(name string, want int) {
+		t.Helper()
+		if n, err := testutil.GatherAndCount(reg, "triggerd_worker_"+name); err != nil || n != want {
+			t.Errorf("%s: %d series, %v, want %d", name, n, err, want)
+		}
+	}
+	p.SetOwner(false)
+	check("lag_records", 0)
+	check("state", 0)
+	check("halted", 0)
+	p.enter(Halted, nil)
+	check("lag_records", 0)
+	check("halted", 1)
+	p.SetOwner(true)
+	check("lag_records", 1)
+	check("applied_total", 1)
+}
+
 // The age of the oldest unapplied record grows while nothing moves, and is 0 when caught up.
 func TestOldestUnapplied(t *testing.T) {
 	var v view

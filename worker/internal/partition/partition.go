@@ -19,6 +19,7 @@ type Partition struct {
 	view view
 
 	started atomic.Bool
+	foreign atomic.Bool       // another worker is the owner by now
 	calls   chan func(*actor) // executed by the actor between two steps
 	settled chan struct{}     // closed when the partition serves, or will not
 	settle  sync.Once
@@ -95,6 +96,10 @@ func (p *Partition) Settled() <-chan struct{} { return p.settled }
 
 // Ended is closed when Run has returned.
 func (p *Partition) Ended() <-chan struct{} { return p.ended }
+
+// SetOwner says whether this worker is the partition's owner, as it is at first. One that is not is on its way out: its gauges are the
+// owner's to show, except that it has halted.
+func (p *Partition) SetOwner(yes bool) { p.foreign.Store(!yes) }
 
 // Check is the readiness of the partition: detail for a person, and an error while it does not serve.
 func (p *Partition) Check() (detail string, err error) {

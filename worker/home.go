@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// homeFile is in the worker's directory. It holds the directory's name among the members, and the lock on it ends with the process,
+// however that ends.
+const homeFile = "home"
+
+// errInUse: another process, or another Worker of this one, has the directory.
+var errInUse = errors.New("directory is in use by another worker")
+
+// home is a worker's directory, locked.
+type home struct {
+	name string // random, made once; letters and digits
+	file *os.File
+}
+
+// openHome makes dir if need be and locks it.
+func openHome(dir string) (*home, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make worker's directory: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, homeFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open worker's directory: %w", err)
+	}
+	h := &home{file: file}
+	if err := h.take(); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("take worker's directory %s: %w", dir, err)
+	}
+	return h, nil
+}
+
+func (h *home) take() error {
+	if err := lock(h.file); err != nil {
+		return err
+	}
+	return h.learn()
+}
+
+// learn reads the name, or makes one up.
+func (h *home) learn() error {
+	const maxName = 64
+	text, err := io.ReadAll(io.LimitReader(h.file, maxName))
+	if err != nil {
+		return fmt.Errorf("read its name: %w", err)
+	}
+	if h.name = strings.TrimSpace(string(text)); h.name != "" {
+		return nil
+	}
+	h.name = newID()
+	if _, err := h.file.WriteAt([]byte(h.name+"\n"), 0); err != nil {
+		return fmt.Errorf("write its name: %w", err)
+	}
+	return nil
+}
+
+// close gives the directory free.
+func (h *home) close() { h.file.Close() }
+
+// newID is 16 random letters and digits.
+func newID() string { return strings.ToLower(rand.Text()[:16]) }

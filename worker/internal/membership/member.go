@@ -1,0 +1,53 @@
+package membership
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Version is of what a member says. Members that a later version added are ignored by an earlier one; what Assign reads
+// does not change its meaning.
+const Version = 1
+
+// Member is a live worker as all others see it.
+type Member struct {
+	ID      string    `json:"-"` // unique for each start of a process; letters and digits
+	Version int       `json:"version"`
+	Home    string    `json:"home"` // stands for the data directory; ranks the member, so that it comes back to its files
+	Host    string    `json:"host"`
+	Started time.Time `json:"started_at"`
+	Leaving bool      `json:"leaving,omitempty"` // it wants others to take over
+	Serves  []int     `json:"serves,omitempty"`  // partitions for which it answers now
+	Halted  []int     `json:"halted,omitempty"`  // partitions that it owned and gave up
+}
+
+// Serving says whether the member answers for partition p.
+func (m Member) Serving(p int) bool { return slices.Contains(m.Serves, p) }
+
+func (m Member) encode() []byte {
+	data, err := json.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("encode member: %v", err)) // strings, numbers and a time of this century
+	}
+	return data
+}
+
+func decode(id string, data []byte) (Member, error) {
+	m := Member{}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("decode member %s: %w", id, err)
+	}
+	if m.Home == "" {
+		return m, fmt.Errorf("decode member %s: it has no home", id)
+	}
+	m.ID = id
+	return m, nil
+}
+
+// clone shares nothing that a caller could change.
+func (m Member) clone() Member {
+	m.Serves, m.Halted = slices.Clone(m.Serves), slices.Clone(m.Halted)
+	return m
+}

@@ -1,0 +1,106 @@
+package membership
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Pauses between attempts to open or to watch the bucket, doubling.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = time.Second
+)
+
+// keepRenewing puts the own key at every third of the TTL, when there is something to say, and after a reconnect.
+func (m *Membership) keepRenewing(ctx context.Context, bucket jetstream.KeyValue) {
+	reconnected := m.deps.Broker.Conn.StatusChanged(nats.CONNECTED)
+	defer m.deps.Broker.Conn.RemoveStatusListener(reconnected)
+	every := renewEvery(m.ttl())
+	for due := m.deps.Now(); ctx.Err() == nil; {
+		m.renewOnce(ctx, bucket, every)
+		due = due.Add(every)
+		if now := m.deps.Now(); due.Before(now) { // late: the next one is not due twice
+			due = now
+		}
+		timer := time.NewTimer(max(due.Sub(m.deps.Now()), minPause))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-m.renew:
+			due = m.deps.Now()
+		case <-reconnected:
+			due = m.deps.Now()
+		}
+		timer.Stop()
+	}
+}
+
+func (m *Membership) ttl() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.roster.ttl
+}
+
+func (m *Membership) renewOnce(ctx context.Context, bucket jetstream.KeyValue, patience time.Duration) {
+	m.mu.Lock()
+	self := m.self.clone()
+	missed := m.roster.listed && m.roster.revision < m.stored && m.deps.Now().Sub(m.putAt) > patience/2
+	m.mu.Unlock()
+	if missed { // the watch should have shown the last renewal by now
+		poke(m.relist)
+	}
+	put, cancel := context.WithTimeout(ctx, min(patience, m.cfg.Timeout))
+	defer cancel()
+	revision, err := bucket.Put(put, self.ID, self.encode())
+	switch {
+	case err == nil:
+		m.renewed(revision)
+	case ctx.Err() == nil:
+		m.metrics.failures.Inc()
+		m.failed(fmt.Errorf("put own key: %w", err))
+	}
+}
+
+// renewed notes a renewal; the first one completes the view.
+func (m *Membership) renewed(revision uint64) {
+	m.mu.Lock()
+	first, recovered := m.stored == 0, m.fault != nil
+	m.stored, m.putAt, m.fault = revision, m.deps.Now(), nil
+	m.mu.Unlock()
+	if first {
+		m.tell()
+	} else if recovered {
+		m.deps.Logger.Info("member is renewed again", "member", m.cfg.Self.ID)
+	}
+}
+
+// failed shows why the key is not renewed. It is logged once, until it is renewed again.
+func (m *Membership) failed(err error) {
+	m.mu.Lock()
+	first := m.fault == nil || m.fault == errNotYet
+	m.fault = err
+	m.mu.Unlock()
+	if first {
+		m.deps.Logger.Warn("member is not renewed", "member", m.cfg.Self.ID, "cause", err)
+	}
+}
+
+// Reachable says whether the last renewal succeeded, so that others will hear what this worker says.
+func (m *Membership) Reachable() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault == nil
+}
+
+func rest(ctx context.Context, pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,219 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/triggerd/triggerd/worker/internal/membership"
+	"github.com/triggerd/triggerd/worker/internal/partition"
+)
+
+// supervisor makes what runs here follow the members. Its fields belong to the goroutine of run; what others may see is in the Worker, under its lock.
+type supervisor struct {
+	*Worker
+	view    membership.View
+	hold    *membership.Membership
+	events  chan struct{} // a partition has settled or ended
+	running sync.WaitGroup
+	leaveBy time.Time // when waiting for others ends; zero: not leaving
+}
+
+func newSupervisor(w *Worker, m *membership.Membership) *supervisor {
+	return &supervisor{Worker: w, hold: m, events: make(chan struct{}, 1)}
+}
+
+// run returns when ctx has ended and nothing runs any more.
+func (s *supervisor) run(ctx context.Context) {
+	told := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.tend()
+		if !s.leaveBy.IsZero() && s.idle() {
+			break
+		}
+		timer.Reset(s.wait())
+		select {
+		case <-told:
+			told = nil
+			s.leaveBy = s.deps.Now().Add(s.cfg.LeaveTimeout)
+			s.hold.Say(func(self *membership.Member) { self.Leaving = true })
+		case <-s.hold.Changed():
+		case <-s.events:
+		case <-timer.C:
+		}
+	}
+	s.running.Wait()
+}
+
+// tend does what is due after every event.
+func (s *supervisor) tend() {
+	s.reap()
+	if view := s.hold.View(); view.Known {
+		known := s.view.Known && slices.EqualFunc(s.view.Members, view.Members, membership.SameForAssign)
+		if s.view = view; !known {
+			s.assign(membership.Assign(s.deps.Broker.Partitions(), view.Members))
+		}
+	}
+	for p := range s.deps.Broker.Partitions() {
+		s.follow(p)
+	}
+	s.announce()
+	if s.settledAll() {
+		s.settle()
+	}
+}
+
+// assign notes who owns what.
+func (s *supervisor) assign(owners []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owners = owners
+}
+
+// follow starts, keeps or stops partition p.
+func (s *supervisor) follow(p int) {
+	h, mine := s.partitions[p], s.mine(p)
+	switch {
+	case h == nil:
+		if mine && s.leaveBy.IsZero() {
+			s.start(p)
+		}
+	case h.State() == partition.Halted:
+		h.SetOwner(mine)
+	case h.stopped: // if it is mine again, it is started anew once it has ended
+	case mine && s.leaveBy.IsZero():
+		h.keep()
+	default:
+		s.release(p, h)
+	}
+}
+
+// mine says whether p falls to this worker. While nothing is known nothing does.
+func (s *supervisor) mine(p int) bool { return s.owners != nil && s.owners[p] == s.id() }
+
+// start owns partition p.
+func (s *supervisor) start(p int) {
+	ctx, stop := context.WithCancel(context.Background())
+	h := &held{stop: stop, cause: s.view.Cause, since: s.deps.Now(), Partition: partition.New(s.config(p),
+		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.metrics, Now: s.deps.Now})}
+	s.mu.Lock()
+	s.partitions[p] = h
+	s.mu.Unlock()
+	s.running.Go(func() {
+		defer stop()
+		_ = h.Run(ctx) // logged and shown by the partition itself
+		poke(s.events)
+	})
+	s.running.Go(func() {
+		<-h.Settled()
+		poke(s.events)
+	})
+}
+
+// release lets p go when its next owner serves it, when that takes too long, or when there is nobody who could.
+func (s *supervisor) release(p int, h *held) {
+	h.SetOwner(false)
+	now := s.deps.Now()
+	if h.releaseBy.IsZero() {
+		h.released, h.releaseBy, h.cause = now, now.Add(s.cfg.HandoverTimeout), s.view.Cause
+	}
+	if !s.leaveBy.IsZero() {
+		h.cause = causeStopping
+		if s.leaveBy.Before(h.releaseBy) {
+			h.releaseBy = s.leaveBy
+		}
+	}
+	if h.State() != partition.Serving || !now.Before(h.releaseBy) || s.taken(p) {
+		h.stopped = true
+		h.stop()
+	}
+}
+
+// taken says whether the next owner serves p, or there is nobody to wait for: nobody is left, nobody can be told, or it has halted there.
+func (s *supervisor) taken(p int) bool {
+	if s.mine(p) || !s.leaveBy.IsZero() && !s.hold.Reachable() {
+		return true
+	}
+	next, ok := s.view.Find(s.owners[p])
+	return ok && (next.Serving(p) || slices.Contains(next.Halted, p))
+}
+
+// reap notes what has settled or ended, and forgets what was drained. What halted stays: it is not tried again by this process.
+func (s *supervisor) reap() {
+	for p, h := range s.partitions {
+		if h.State() == partition.Serving && !h.served {
+			h.served = true
+			s.moved(p, h, true)
+		}
+		if !h.ended() || h.State() == partition.Halted {
+			continue
+		}
+		s.mu.Lock()
+		delete(s.partitions, p)
+		s.mu.Unlock()
+		s.moved(p, h, false)
+	}
+}
+
+// announce tells the others what is served and halted here.
+func (s *supervisor) announce() {
+	var serves, halted []int
+	for p, h := range s.partitions {
+		switch h.State() {
+		case partition.Serving:
+			serves = append(serves, p)
+		case partition.Halted:
+			halted = append(halted, p)
+		}
+	}
+	slices.Sort(serves)
+	slices.Sort(halted)
+	s.hold.Say(func(self *membership.Member) { self.Serves, self.Halted = serves, halted })
+}
+
+// settledAll: the members are known, and whatever falls to this worker serves, or has halted.
+func (s *supervisor) settledAll() bool {
+	if s.owners == nil {
+		return false
+	}
+	for p := range s.owners {
+		if h := s.partitions[p]; s.mine(p) && (h == nil || !h.settled()) {
+			return false
+		}
+	}
+	return true
+}
+
+// idle: nothing runs.
+func (s *supervisor) idle() bool {
+	for _, h := range s.partitions {
+		if !h.ended() {
+			return false
+		}
+	}
+	return true
+}
+
+// maxWait is how long nothing at all may be looked at, in case that the wall clock is set.
+const maxWait = time.Second
+
+// wait is when the next release is due.
+func (s *supervisor) wait() time.Duration {
+	next := maxWait
+	for _, h := range s.partitions {
+		if !h.releaseBy.IsZero() {
+			next = min(next, h.releaseBy.Sub(s.deps.Now()))
+		}
+	}
+	return max(next, time.Millisecond)
+}
+
+func poke(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
