@@ -52,6 +52,7 @@ func (f *fleet) startBurst(ingresses ...*member) *burst {
 	for _, s := range b.senders {
 		b.running.Go(s.loop)
 	}
+	f.t.Cleanup(b.running.Wait)
 	return b
 }
 
@@ -79,6 +80,8 @@ func (s *sender) loop() {
 	for i := 0; ; i++ {
 		select {
 		case <-s.b.stop:
+			return
+		case <-s.b.f.t.Context().Done(): // the test has failed
 			return
 		default:
 		}
