@@ -99,7 +99,7 @@ func (f *fleet) behind() (px *natstest.Proxy, hurried, quiet *member) {
 // while the one that gave it is still cut off; and the ingress's repeating does not store it again.
 func TestReceiptOfALostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1")
+	f := newFleetOf(t, 1)
 	f.worker()
 	px, cut, whole := f.behind()
 	px.Hold(natstest.ToClient)
@@ -138,7 +138,7 @@ func (f *fleet) followed(to, elsewhere *member, user, rest string) (id string) {
 // has got through.
 func TestReceiptOfWhatIsStillOnItsWay(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1")
+	f := newFleetOf(t, 1)
 	f.worker()
 	px, cut, whole := f.behind()
 	before := f.lastSeq(0)
@@ -166,7 +166,7 @@ func (f *fleet) lastSeq(p int) uint64 {
 // a second time, and has no effect: its place in the log says of which one it is a copy.
 func TestLateCopy(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1", "-duplicate-window", "100ms")
+	f := newFleetOf(t, 1, "-duplicate-window", "100ms")
 	f.worker()
 	px, slow, quick := f.behind()
 	px.Hold(natstest.ToServer)

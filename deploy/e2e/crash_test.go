@@ -8,20 +8,32 @@ import (
 	"github.com/triggerd/triggerd/shared/natstest"
 )
 
-// digests waits until a worker has applied all there is, and returns a digest of each partition's state.
+// digests waits until a worker serves all partitions and has applied all there is, and returns a digest of each one's state.
 func (f *fleet) digests(admin string) (all []string) {
 	f.t.Helper()
 	natstest.Eventually(f.t, func() bool {
-		all = nil
+		all = make([]string, f.count)
+		caughtUp := 0
 		for _, p := range f.partitions(admin, "?digest=1") {
-			if p.DigestSeq != f.lastSeq(p.Partition) {
-				return false
+			if p.State == "serving" && p.DigestSeq == f.lastSeq(p.Partition) {
+				all[p.Partition] = p.Digest
+				caughtUp++
 			}
-			all = append(all, p.Digest)
 		}
-		return true
-	}, "the worker to catch up")
+		return caughtUp == f.count
+	}, "the worker to have everything")
 	return all
+}
+
+// serving counts the partitions that a worker serves.
+func (f *fleet) serving(w *member) (n int) {
+	f.t.Helper()
+	for _, p := range f.partitions(w.admin, "") {
+		if p.State == "serving" {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fleet) sameDigests(admin string, want []string, what string) {
@@ -65,8 +77,8 @@ func TestWorkerIsKilledUnderLoad(t *testing.T) {
 	b.audit(in) // the replay told nothing twice
 }
 
-// A second worker takes over a share of the partitions in the middle of a burst, and then all of them. While one moves it has two owners, each with files
-// of its own, which is harmless.
+// A second worker joins in the middle of a burst and takes its share, then the first one leaves. While a partition moves it has two owners, each with
+// files of its own, which is harmless.
 func TestTwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -76,10 +88,12 @@ func TestTwoWorkersAtOnce(t *testing.T) {
 	b := f.startBurst(in)
 	b.more(150)
 	second := f.worker("-data-dir", t.TempDir())
-	b.more(300)
+	natstest.Eventually(t, func() bool { return f.serving(first) == 1 && f.serving(second) == 1 }, "the partitions to be shared")
+	b.more(150)
+	first.stop()
+	b.more(150)
 	b.end()
 	b.audit(in)
-	first.stop()
 	before := f.digests(second.admin)
 	second.stop()
 	f.sameDigests(f.worker("-data-dir", t.TempDir()).admin, before, "after a replay of everything")

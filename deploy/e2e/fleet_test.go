@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,17 +41,23 @@ type fleet struct {
 	js     jetstream.JetStream
 	dir    string
 	args   []string // settings of every member
+	count  int      // of partitions
 	token  string   // of the account, for triggers and runtime
 	admin  string   // of the account, for operators
 	client *http.Client
 }
 
-// newFleet starts a broker. args are settings of every member, such as -partitions.
+// newFleet starts a broker for a deployment of two partitions. args are settings of every member.
 func newFleet(t *testing.T, args ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, nats: natstest.Start(t), dir: t.TempDir(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	return newFleetOf(t, 2, args...)
+}
+
+func newFleetOf(t *testing.T, partitions int, args ...string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, nats: natstest.Start(t), dir: t.TempDir(), count: partitions, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	f.js = f.nats.JetStream()
-	f.args = append([]string{"-admin-addr", "127.0.0.1:0", "-partitions", "2", "-triggers-max-bytes", "256MiB", "-events-max-bytes", "256MiB"}, args...)
+	f.args = append([]string{"-admin-addr", "127.0.0.1:0", "-partitions", strconv.Itoa(partitions), "-triggers-max-bytes", "256MiB", "-events-max-bytes", "256MiB"}, args...)
 	t.Cleanup(f.client.CloseIdleConnections)
 	if err := ingress.EnsureKeys(f.keysDir()); err != nil {
 		t.Fatal(err)

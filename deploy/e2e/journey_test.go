@@ -152,7 +152,7 @@ func (j *pair) noRedirect() {
 // What nobody understands is set aside and shown to operators; the partition goes on.
 func (j *pair) deadLetters() {
 	j.register(j.here, "after")
-	p := broker.Partition(account, "after", 2)
+	p := broker.Partition(account, "after", j.count)
 	ack, err := j.js.Publish(j.t.Context(), broker.TriggersSubject(p), []byte("not a batch"))
 	if err != nil {
 		j.t.Fatal(err)
@@ -222,7 +222,7 @@ func (j *pair) otherEyes() {
 // early, by the clock of the events.
 func TestDelayedRedirectOutlivesEverything(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1")
+	f := newFleetOf(t, 1)
 	w, in := f.worker(), f.ingress()
 	f.setUp(in)
 	f.register(in, "u", "v")
@@ -270,7 +270,7 @@ func TestDelayedRedirectOutlivesEverything(t *testing.T) {
 // Outcomes are kept for a while of stream time, in whole hours. What was written hours ago has one until somebody writes now.
 func TestOutcomeExpires(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1")
+	f := newFleetOf(t, 1)
 	in := f.ingress()
 	f.setUp(in)
 	long := time.Now().Add(-3 * time.Hour)

@@ -71,7 +71,7 @@ func TestOwnerIsSilent(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, "-partitions", "1")
+			f := newFleetOf(t, 1)
 			px := f.nats.Proxy()
 			w, in := f.worker("-nats-url", px.URL()), f.ingress("-check-timeout", "100ms")
 			f.setUp(in)

@@ -89,7 +89,7 @@ func (f *fleet) purge(opts ...jetstream.StreamPurgeOpt) {
 // tick, and later starts of the worker.
 func TestLogIsFull(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1", "-triggers-max-bytes", "1MiB")
+	f := newFleetOf(t, 1, "-triggers-max-bytes", "1MiB")
 	w, in := f.worker("-checkpoint-every", "20ms"), f.ingress()
 	f.setUp(in)
 	f.register(in, "u", "later")
@@ -129,7 +129,7 @@ func TestLogIsFull(t *testing.T) {
 // are accepted all the while.
 func TestLogIsPurgedTooFar(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "-partitions", "1")
+	f := newFleetOf(t, 1)
 	w, in := f.worker(), f.ingress()
 	f.setUp(in)
 	f.register(in, "u")
