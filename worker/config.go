@@ -31,6 +31,7 @@ type Config struct {
 	CheckpointUsers int           // users touched that make a partition's checkpoint due earlier
 	OverlayBytes    config.Bytes  // of all partitions together: what is being committed and what is applied meanwhile
 	CacheBytes      config.Bytes  // of all partitions together: users who are not being written to
+	EmitEvery       time.Duration // least time between two messages of a partition's events that are not full
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
 
 	HandoverTimeout time.Duration // how long a partition that moved stays here as well while its next owner catches up
@@ -44,6 +45,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.CheckpointUsers, "checkpoint-users", c.CheckpointUsers, "`number` of users touched that makes a checkpoint due earlier")
 	fs.Var(&c.OverlayBytes, "overlay-bytes", "`size` of applied state in memory that is not in a file yet, all partitions together")
 	fs.Var(&c.CacheBytes, "cache-bytes", "`size` of users in memory who are not being written to, all partitions together")
+	fs.DurationVar(&c.EmitEvery, "emit-every", c.EmitEvery, "least `time` between two messages of a partition's events; a full one, and the first after a silence, leave at once")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
 	fs.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "longest `time` that a partition is kept while its next owner catches up")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
@@ -63,6 +65,7 @@ func (c *Config) Validate() error {
 	fault(filled.CheckpointUsers < 1, "-checkpoint-users is %d, under 1", filled.CheckpointUsers)
 	fault(filled.OverlayBytes < 1<<20, "-overlay-bytes is %s, under 1MiB", filled.OverlayBytes.String())
 	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
+	fault(filled.EmitEvery < 0 || filled.EmitEvery > time.Second, "-emit-every is %s, not within 0 and 1s", filled.EmitEvery)
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
 	fault(filled.HandoverTimeout < 0, "-handover-timeout is %s, under 0", filled.HandoverTimeout)
 	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
@@ -74,6 +77,7 @@ func (c *Config) fill() {
 	set(&c.CheckpointUsers, partition.DefaultCheckpointUsers)
 	set(&c.OverlayBytes, DefaultOverlayBytes)
 	set(&c.CacheBytes, DefaultCacheBytes)
+	set(&c.EmitEvery, partition.DefaultEmitEvery)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
 	set(&c.HandoverTimeout, DefaultHandoverTimeout)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)

@@ -140,6 +140,7 @@ func (w *Worker) config(p int) partition.Config {
 		CheckpointUsers: w.cfg.CheckpointUsers,
 		CheckpointBytes: w.share(w.cfg.OverlayBytes), // of the generation that is committed and of the next one each
 		CacheBytes:      w.share(w.cfg.CacheBytes),   // the store keeps two halves
+		EmitEvery:       w.cfg.EmitEvery,
 		DrainTimeout:    w.cfg.DrainTimeout,
 	}
 }

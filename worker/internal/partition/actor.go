@@ -31,8 +31,9 @@ type actor struct {
 
 	outbox   outbox
 	sender   sender
-	overtook place  // the end of EVENTS-p when it was beyond what is derived here; number 0: it is not
-	overSeq  uint64 // once this is applied, that must be derived; 0: not known yet
+	sendAt   time.Time // when the next parcel that is not full may leave, by the real clock
+	overtook place     // the end of EVENTS-p when it was beyond what is derived here; number 0: it is not
+	overSeq  uint64    // once this is applied, that must be derived; 0: not known yet
 
 	generation *generation // frozen, not committed yet
 	committed  chan error
@@ -303,11 +304,27 @@ func (a *actor) serve() error {
 	return nil
 }
 
-// send puts the next parcel on its way, if none is.
+// send puts the next parcel on its way, if none is and it is time or the parcel is full.
 func (a *actor) send() {
+	if a.outbox.loose() && time.Now().Before(a.sendAt) {
+		return
+	}
+	a.sendNow()
+}
+
+func (a *actor) sendNow() {
 	if p := a.outbox.take(); p != nil {
+		a.sendAt = time.Now().Add(a.cfg.EmitEvery)
 		a.spawn(func(ctx context.Context) { a.sender.fly(ctx, p) })
 	}
+}
+
+// sendDue is when a parcel that is not full may leave, by the clock of which it is now; zero = none waits for that.
+func (a *actor) sendDue(now time.Time) time.Time {
+	if !a.outbox.loose() {
+		return time.Time{}
+	}
+	return now.Add(time.Until(a.sendAt))
 }
 
 // landed notes what EVENTS-p holds now.
@@ -344,7 +361,7 @@ func (a *actor) checkOvertaken() error {
 // wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.
 func (a *actor) wake(now time.Time) {
 	next := now.Add(a.cfg.PollEvery)
-	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.desk.expiry} {
+	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.desk.expiry} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}

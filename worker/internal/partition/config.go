@@ -14,6 +14,7 @@ const (
 	DefaultCheckpointEvery  = 2 * time.Second
 	DefaultCheckpointUsers  = 50_000
 	DefaultCheckpointBytes  = 64 << 20
+	DefaultEmitEvery        = 5 * time.Millisecond
 	DefaultEventsMessage    = 256 << 10
 	DefaultUnackedEvents    = 50_000
 	DefaultUnackedBytes     = 32 << 20
@@ -42,6 +43,9 @@ type Config struct {
 	FileBytes  int64 // size of the file at which checkpoints fail; 0 = no limit
 	CacheBytes int64 // users in memory that are not being written to; 0 = the store's default
 
+	// EmitEvery is the least time between two messages of EVENTS-p that are not full. After a silence an event leaves at once; in a
+	// burst it waits for others, because every message costs the broker an fsync that appends could have used.
+	EmitEvery     time.Duration
 	EventsMessage int   // bytes of one message of EVENTS-p; a larger single event travels alone
 	UnackedEvents int   // events derived and not acknowledged at which applying pauses
 	UnackedBytes  int64 // the same in bytes
@@ -98,6 +102,7 @@ func (c Config) Validate() error {
 	fault(c.CheckpointEvery < 0, "checkpoint interval %s is negative", c.CheckpointEvery)
 	fault(c.CheckpointUsers < 0, "checkpoint users %d is negative", c.CheckpointUsers)
 	fault(c.CheckpointBytes < 0, "checkpoint bytes %d is negative", c.CheckpointBytes)
+	fault(c.EmitEvery < 0, "emit interval %s is negative", c.EmitEvery)
 	fault(c.EventsMessage < 0 || c.EventsMessage > 512<<10, "events message of %d bytes, not within 0 and %d", c.EventsMessage, 512<<10)
 	fault(c.PullBytes < 0 || c.PullBytes > DefaultPullBytes, "pull of %d bytes, not within 0 and %d", c.PullBytes, DefaultPullBytes)
 	fault(c.MessagesInHand < 0 || c.MessagesInHand > maxInHand, "messages in hand %d, not within 0 and %d", c.MessagesInHand, maxInHand)
@@ -109,6 +114,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.CheckpointEvery, DefaultCheckpointEvery)
 	fill(&c.CheckpointUsers, DefaultCheckpointUsers)
 	fill(&c.CheckpointBytes, DefaultCheckpointBytes)
+	fill(&c.EmitEvery, DefaultEmitEvery)
 	fill(&c.EventsMessage, DefaultEventsMessage)
 	fill(&c.UnackedEvents, DefaultUnackedEvents)
 	fill(&c.UnackedBytes, DefaultUnackedBytes)

@@ -30,7 +30,7 @@ func (a *actor) drained() bool {
 
 // drainStep does what can be done now and waits for the next acknowledgement or commit.
 func (a *actor) drainStep(ctx context.Context) error {
-	a.send()
+	a.sendNow()
 	if a.generation == nil && a.last.seq > a.frozenSeq {
 		a.freeze()
 	}

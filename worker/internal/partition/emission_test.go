@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -137,5 +138,29 @@ func wantHalt(t *testing.T, err error, what string) {
 	}
 	if !strings.Contains(err.Error(), what) || halt.Kept == "" || halt.Do == "" {
 		t.Errorf("halt says %q, nothing of %q", err, what)
+	}
+}
+
+// After a silence an event leaves at once; those of a burst share a message; draining waits for nobody.
+func TestEventsOfABurstShareAMessage(t *testing.T) {
+	r := newRig(t)
+	r.append(users(3)...)
+	x := r.start(r.file(), func(c *Config, _ *Deps) { c.EmitEvery = time.Hour })
+	x.reach(r.append(trigger("user-0", 1, 0))) // reach waits for the event's acknowledgement
+	for i := range 20 {
+		r.append(trigger("user-1", 2+i, 0))
+	}
+	natstest.Eventually(t, func() bool { return x.Status().Applied == r.last() }, "the burst is applied")
+	if n := len(r.emitted()); n != 1 {
+		t.Errorf("%d events emitted before an hour has passed, want the first alone", n)
+	}
+	if err := x.drain(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r.reference(), r.emitted()); d != "" {
+		t.Errorf("events (-want +got):\n%s", d)
+	}
+	if end, err := readPlace(r.ctx(), r.broker, 0); err != nil || end.seq != 2 {
+		t.Errorf("events ended at message %d, %v; want 2", end.seq, err)
 	}
 }

@@ -93,6 +93,11 @@ func (o *outbox) fresh() *parcel {
 	return p
 }
 
+// loose says whether the next parcel could leave and has room for more.
+func (o *outbox) loose() bool {
+	return o.inFlight == nil && len(o.queue) == 1 && len(o.queue[0].body) < o.limit
+}
+
 // take hands out the next parcel, of which there is one in flight at most; nil if there is none, or one is.
 func (o *outbox) take() *parcel {
 	if o.inFlight != nil || len(o.queue) == 0 {
