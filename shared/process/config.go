@@ -14,7 +14,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultAdminAddr    = "127.0.0.1:9090"
-	DefaultPartitions   = 4
+	DefaultPartitions   = 2
 	DefaultMachine      = 1
 	DefaultMaxUserBytes = 512 << 10
 	DefaultMaxPending   = 1000
