@@ -82,8 +82,10 @@ func New(cfg Config, deps Deps) *Membership {
 		deps.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	cfg.Self.Version = Version
-	return &Membership{cfg: cfg, deps: deps, metrics: newMetrics(deps.Registerer), self: cfg.Self.clone(),
+	m := &Membership{cfg: cfg, deps: deps, self: cfg.Self.clone(),
 		changed: make(chan struct{}, 1), renew: make(chan struct{}, 1), relist: make(chan struct{}, 1), fault: errNotYet}
+	m.metrics = newMetrics(deps.Registerer, func() float64 { return float64(len(m.View().Members)) })
+	return m
 }
 
 func fill[T comparable](v *T, def T) {

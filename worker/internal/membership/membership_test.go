@@ -96,6 +96,9 @@ func TestJoinSayLeave(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	a := r.join("a", "home-a", reg)
 	a.sees("a")
+	if n := testutil.ToFloat64(a.metrics.members); n != 1 {
+		t.Errorf("members metric is %v with one worker", n)
+	}
 	b := r.join("b", "home-b", nil)
 	a.sees("a", "b")
 	b.sees("a", "b")

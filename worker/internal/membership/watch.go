@@ -122,7 +122,6 @@ func (m *Membership) turn(id, meaning string) {
 		m.mu.Unlock()
 		m.deps.Logger.Info("members changed", "member", id, "cause", meaning)
 	}
-	m.show()
 	m.tell()
 }
 
@@ -139,7 +138,6 @@ func (m *Membership) complete(ctx context.Context, bucket jetstream.KeyValue) {
 		}
 		return
 	}
-	m.show()
 	m.tell()
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
@@ -161,8 +159,4 @@ func (m *Membership) keepExpiring(ctx context.Context) {
 		}
 		rest(ctx, next)
 	}
-}
-
-func (m *Membership) show() {
-	m.metrics.members.Set(float64(len(m.View().Members)))
 }
