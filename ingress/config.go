@@ -30,6 +30,7 @@ type Config struct {
 	MaxBody         int64         // bytes of a request's body
 	MaxVars         int           // custom variables in one request
 	AppendTimeout   time.Duration // how long a request waits for its record to be durable
+	StallAfter      time.Duration // a log that has not confirmed a batch for longer makes new requests fail at once
 	QueueRecords    int           // records waiting per partition
 	QueueBytes      int           // bytes of the records waiting per partition
 	CheckTimeout    time.Duration // how long a request waits to hear whether its user exists
@@ -49,6 +50,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var((*config.Bytes)(&c.MaxBody), "max-body", "`size` of a request's body")
 	fs.IntVar(&c.MaxVars, "max-vars", httpapi.DefaultMaxVars, "custom variables in one request")
 	fs.DurationVar(&c.AppendTimeout, "append-timeout", appender.DefaultTimeout, "how long a request waits for its record to be durable")
+	fs.DurationVar(&c.StallAfter, "append-stall-after", appender.DefaultStallAfter, "a log that has not confirmed a batch for longer makes new requests fail at once")
 	fs.IntVar(&c.QueueRecords, "queue-records", appender.DefaultQueueRecords, "records that may wait in a partition's queue")
 	fs.IntVar(&c.QueueBytes, "queue-bytes", appender.DefaultQueueBytes, "bytes of the records that may wait in a partition's queue")
 	fs.DurationVar(&c.CheckTimeout, "check-timeout", admission.DefaultTimeout, "how long a request waits to hear whether its user exists")
@@ -75,6 +77,7 @@ func (c *Config) Validate() error {
 	positive("http-drain-timeout", int64(c.DrainTimeout))
 	positive("check-timeout", int64(c.CheckTimeout))
 	positive("append-timeout", int64(c.AppendTimeout))
+	positive("append-stall-after", int64(c.StallAfter))
 	positive("queue-records", int64(c.QueueRecords))
 	positive("queue-bytes", int64(c.QueueBytes))
 	positive("cache-users", int64(c.CacheUsers))
@@ -86,7 +89,7 @@ func (c *Config) gate(deps Deps) auth.Config {
 }
 
 func (c *Config) appender(partitions int) appender.Config {
-	return appender.Config{Partitions: partitions, Timeout: c.AppendTimeout, QueueRecords: c.QueueRecords, QueueBytes: c.QueueBytes}
+	return appender.Config{Partitions: partitions, Timeout: c.AppendTimeout, StallAfter: c.StallAfter, QueueRecords: c.QueueRecords, QueueBytes: c.QueueBytes}
 }
 
 func (c *Config) admission(partitions int) admission.Config {
