@@ -8,7 +8,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/triggerd/triggerd/ingress/internal/auth"
 	"github.com/triggerd/triggerd/ingress/internal/directory"
 	"github.com/triggerd/triggerd/shared/strictjson"
 )
@@ -18,21 +17,9 @@ var (
 	badModules     = &failure{code: invalidField, text: "modules must be an array of objects with an id (an integer from 1) and a name (a string)"}
 )
 
-// botOfPath authorizes a call about the bot that the path names.
-func (a *API) botOfPath(c echo.Context) (who auth.Identity, bot string, err error) {
-	if who, err = a.authorize(c, operators); err != nil {
-		return who, "", err
-	}
-	bot, ok := param(c, "bot_id")
-	if !ok {
-		return who, "", badBot
-	}
-	return who, bot, nil
-}
-
 // putModules declares all Modules of a bot.
 func (a *API) putModules(c echo.Context) error {
-	who, bot, err := a.botOfPath(c)
+	who, bot, err := a.operatorOn(c, "bot_id", badBot)
 	if err != nil {
 		return err
 	}
@@ -56,7 +43,7 @@ func (a *API) putModules(c echo.Context) error {
 
 // getModules lists the Modules of a bot.
 func (a *API) getModules(c echo.Context) error {
-	who, bot, err := a.botOfPath(c)
+	who, bot, err := a.operatorOn(c, "bot_id", badBot)
 	if err != nil {
 		return err
 	}

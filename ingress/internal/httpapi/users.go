@@ -17,21 +17,21 @@ import (
 // operators are the scopes of most of /v1.
 const operators = auth.ScopeRuntime | auth.ScopeAdmin
 
-// userOf authorizes a call about the user that the path names.
-func (a *API) userOf(c echo.Context) (who auth.Identity, user string, err error) {
+// operatorOn authorizes a call about what the path names: a user or a bot. bad is the failure of a name that can be nobody's.
+func (a *API) operatorOn(c echo.Context, name string, bad *failure) (who auth.Identity, value string, err error) {
 	if who, err = a.authorize(c, operators); err != nil {
 		return who, "", err
 	}
-	user, ok := param(c, "user_id")
+	value, ok := param(c, name)
 	if !ok {
-		return who, "", badUser
+		return who, "", bad
 	}
-	return who, user, nil
+	return who, value, nil
 }
 
 // putUser opens or updates a conversation and answers once that can be read.
 func (a *API) putUser(c echo.Context) error {
-	who, user, err := a.userOf(c)
+	who, user, err := a.operatorOn(c, "user_id", badUser)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (a *API) botFor(ctx context.Context, account string, req *request) ([]byte,
 
 // deleteUser forgets a user and answers once that is done.
 func (a *API) deleteUser(c echo.Context) error {
-	who, user, err := a.userOf(c)
+	who, user, err := a.operatorOn(c, "user_id", badUser)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func writeApplied(c echo.Context, out *statequery.Outcome, status int) error {
 
 // getUser shows a user as the owner of the partition has it.
 func (a *API) getUser(c echo.Context) error {
-	who, user, err := a.userOf(c)
+	who, user, err := a.operatorOn(c, "user_id", badUser)
 	if err != nil {
 		return err
 	}
