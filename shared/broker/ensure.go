@@ -58,13 +58,28 @@ func (e *ensurer) buckets(ctx context.Context) error {
 		e.settings.bucketConfig(BucketDeployment, DeploymentMaxBytes),
 		e.settings.bucketConfig(BucketModules, ModulesMaxBytes),
 		e.settings.membersConfig(),
+		e.settings.bucketConfig(BucketSnapshots, SnapshotsMaxBytes),
+		e.settings.bucketConfig(BucketControl, ControlMaxBytes),
 	} {
 		err := e.patiently(ctx, "make bucket "+cfg.Bucket, func(ctx context.Context) error { return e.bucket(ctx, cfg) })
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return e.patiently(ctx, "make object store "+StoreSnapshots, e.objects)
+}
+
+// objects makes the object store of the snapshots.
+func (e *ensurer) objects(ctx context.Context) error {
+	cfg := e.settings.snapshotsConfig()
+	_, err := e.JS.CreateObjectStore(ctx, cfg)
+	if errors.Is(err, jetstream.ErrBucketExists) { // made with other settings
+		_, err = e.JS.ObjectStore(ctx, cfg.Bucket)
+		if err == nil {
+			e.log.Warn("object store was made with other settings", "store", cfg.Bucket, "max_bytes", cfg.MaxBytes, "replicas", cfg.Replicas)
+		}
+	}
+	return err
 }
 
 func (e *ensurer) bucket(ctx context.Context, cfg jetstream.KeyValueConfig) error {

@@ -7,8 +7,12 @@ const (
 	BucketDeployment = "DEPLOYMENT" // the partition count and the identity of every log
 	BucketModules    = "MODULES"    // which modules a bot has
 	BucketMembers    = "MEMBERS"    // live workers
-	BucketSnapshots  = "SNAPSHOTS"  // where a partition's newest snapshot lies
+	BucketSnapshots  = "SNAPSHOTS"  // which snapshots of a partition are kept, and where they lie
+	BucketControl    = "CONTROL"    // what operators, and crashes, say of partitions
 )
+
+// StoreSnapshots is the name of the object store that holds the snapshots.
+const StoreSnapshots = "SNAPSHOT-DATA"
 
 // Keys of BucketDeployment.
 const (

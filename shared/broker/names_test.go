@@ -26,6 +26,8 @@ func TestNamesNeverChange(t *testing.T) {
 		broker.BucketModules:      "MODULES",
 		broker.BucketMembers:      "MEMBERS",
 		broker.BucketSnapshots:    "SNAPSHOTS",
+		broker.BucketControl:      "CONTROL",
+		broker.StoreSnapshots:     "SNAPSHOT-DATA",
 	} {
 		if got != want {
 			t.Errorf("name is %q, must stay %q", got, want)

@@ -16,7 +16,10 @@ const (
 	DefaultTriggersMaxBytes = 2 << 30         // bytes a partition
 	DefaultEventsMaxBytes   = 512 << 20       // bytes a partition
 	DefaultDuplicateWindow  = 2 * time.Minute // how long the server knows a batch again
-	MaxPartitions           = 1024
+
+	// DefaultSnapshotsMaxBytes is for all partitions together. Of each there are three for a moment: two that are kept and one in the making.
+	DefaultSnapshotsMaxBytes = 8 << 30
+	MaxPartitions            = 1024
 
 	// MaxMessageBytes bounds one message of a log or of the events, headers included. It is the server's default
 	// max_payload.
@@ -26,6 +29,8 @@ const (
 	DeploymentMaxBytes = 4 << 20
 	ModulesMaxBytes    = 64 << 20
 	MembersMaxBytes    = 16 << 20
+	SnapshotsMaxBytes  = 4 << 20 // of the bucket that says where they lie
+	ControlMaxBytes    = 4 << 20
 
 	// DefaultMemberTTL is after which time a worker that is not heard of is gone.
 	DefaultMemberTTL = 6 * time.Second
@@ -38,20 +43,22 @@ const eventsDuplicateWindow = 100 * time.Millisecond
 
 // Settings is what the streams and buckets of a deployment are made with.
 type Settings struct {
-	Partitions       int           // fixed for the life of the data; 1..MaxPartitions
-	Replicas         int           // 1, 3 or 5; 0 = 1
-	TriggersMaxBytes int64         // per partition; a full log refuses; 0 = default
-	EventsMaxBytes   int64         // per partition; a full one drops the oldest events; 0 = default
-	Limits           record.Limits // first record of every log
-	DuplicateWindow  time.Duration // of TRIGGERS-p; 0 = default
-	MemberTTL        time.Duration // how long a key of BucketMembers lives unless it is renewed; 0 = default
+	Partitions        int           // fixed for the life of the data; 1..MaxPartitions
+	Replicas          int           // 1, 3 or 5; 0 = 1
+	TriggersMaxBytes  int64         // per partition; a full log refuses; 0 = default
+	EventsMaxBytes    int64         // per partition; a full one drops the oldest events; 0 = default
+	SnapshotsMaxBytes int64         // of all partitions together; a full store refuses; 0 = default
+	Limits            record.Limits // first record of every log
+	DuplicateWindow   time.Duration // of TRIGGERS-p; 0 = default
+	MemberTTL         time.Duration // how long a key of BucketMembers lives unless it is renewed; 0 = default
 }
 
 // ReservedBytes is the storage that the streams and buckets of s reserve on each replica: what JetStream's store must be
 // allowed to hold.
 func (s Settings) ReservedBytes() int64 {
 	s = s.withDefaults()
-	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes
+	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + s.SnapshotsMaxBytes +
+		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes
 }
 
 // Validate joins all that is wrong with s.
@@ -67,6 +74,7 @@ func (s Settings) Validate() error {
 	check(s.Replicas == 1 || s.Replicas == 3 || s.Replicas == 5, "replicas %d: want 1, 3 or 5", s.Replicas)
 	check(s.TriggersMaxBytes >= MaxMessageBytes, "maximum bytes of a log %d: want at least %d", s.TriggersMaxBytes, MaxMessageBytes)
 	check(s.EventsMaxBytes >= MaxMessageBytes, "maximum bytes of events %d: want at least %d", s.EventsMaxBytes, MaxMessageBytes)
+	check(s.SnapshotsMaxBytes >= MaxMessageBytes, "maximum bytes of snapshots %d: want at least %d", s.SnapshotsMaxBytes, MaxMessageBytes)
 	check(s.DuplicateWindow >= eventsDuplicateWindow, "duplicate window %v: want at least %v", s.DuplicateWindow, eventsDuplicateWindow)
 	check(s.MemberTTL >= MinMemberTTL, "member ttl %v: want at least %v", s.MemberTTL, MinMemberTTL)
 	return errors.Join(faults...)
@@ -76,6 +84,7 @@ func (s Settings) withDefaults() Settings {
 	s.Replicas = orDefault(s.Replicas, 1)
 	s.TriggersMaxBytes = orDefault(s.TriggersMaxBytes, DefaultTriggersMaxBytes)
 	s.EventsMaxBytes = orDefault(s.EventsMaxBytes, DefaultEventsMaxBytes)
+	s.SnapshotsMaxBytes = orDefault(s.SnapshotsMaxBytes, DefaultSnapshotsMaxBytes)
 	s.DuplicateWindow = orDefault(s.DuplicateWindow, DefaultDuplicateWindow)
 	s.MemberTTL = orDefault(s.MemberTTL, DefaultMemberTTL)
 	return s
@@ -156,4 +165,15 @@ func (s Settings) membersConfig() jetstream.KeyValueConfig {
 	cfg := s.bucketConfig(BucketMembers, MembersMaxBytes)
 	cfg.TTL = s.MemberTTL
 	return cfg
+}
+
+// snapshotsConfig is the object store of the snapshots. It is a bucket of its own, because giving up an object locks its stream.
+func (s Settings) snapshotsConfig() jetstream.ObjectStoreConfig {
+	return jetstream.ObjectStoreConfig{
+		Bucket:      StoreSnapshots,
+		Description: "snapshots of the partitions",
+		Storage:     jetstream.FileStorage,
+		MaxBytes:    s.SnapshotsMaxBytes,
+		Replicas:    s.Replicas,
+	}
 }

@@ -53,6 +53,7 @@ func (d *Deployment) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&d.Replicas, "replicas", 1, "`copies` of every stream: 1, 3 or 5")
 	size(fs, &d.TriggersMaxBytes, "triggers-max-bytes", broker.DefaultTriggersMaxBytes, "`size` of a partition's log; a full one refuses")
 	size(fs, &d.EventsMaxBytes, "events-max-bytes", broker.DefaultEventsMaxBytes, "`size` of a partition's events; a full one drops the oldest")
+	size(fs, &d.SnapshotsMaxBytes, "snapshots-max-bytes", broker.DefaultSnapshotsMaxBytes, "`size` of all partitions' snapshots together; a full store refuses new ones")
 	fs.DurationVar(&d.DuplicateWindow, "duplicate-window", broker.DefaultDuplicateWindow, "how long the broker itself knows a repeated batch")
 	fs.DurationVar(&d.MemberTTL, "member-ttl", broker.DefaultMemberTTL, "after what `time` without a sign a worker's partitions are taken over (new deployments only)")
 	d.Limits.Machine = DefaultMachine
