@@ -39,9 +39,9 @@ func (w *Worker) serveMembers(rw http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	w.mu.Lock()
-	owners := w.owners
+	owners, standbys := w.owners, w.standbys
 	w.mu.Unlock()
-	w.write(rw, map[string]any{"worker": w.id(), "members": members, "owners": owners})
+	w.write(rw, map[string]any{"worker": w.id(), "members": members, "owners": owners, "standbys": standbys})
 }
 
 func (w *Worker) servePartitions(rw http.ResponseWriter, r *http.Request) {

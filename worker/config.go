@@ -34,6 +34,7 @@ type Config struct {
 	EmitEvery       time.Duration // least time between two messages of a partition's events that are not full
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
 
+	NoStandby       bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
 	HandoverTimeout time.Duration // how long a partition that moved stays here as well while its next owner catches up
 	LeaveTimeout    time.Duration // the same for all partitions together when the worker is told to stop
 }
@@ -47,6 +48,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.CacheBytes, "cache-bytes", "`size` of users in memory who are not being written to, all partitions together")
 	fs.DurationVar(&c.EmitEvery, "emit-every", c.EmitEvery, "least `time` between two messages of a partition's events; a full one, and the first after a silence, leave at once")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
+	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
 	fs.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "longest `time` that a partition is kept while its next owner catches up")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
 }
@@ -81,6 +83,24 @@ func (c *Config) fill() {
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
 	set(&c.HandoverTimeout, DefaultHandoverTimeout)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)
+}
+
+// standby is the number of standbys as a setting. It is a flag.Value.
+type standby bool
+
+func (s *standby) Set(text string) error {
+	if text != "0" && text != "1" {
+		return errors.New("neither 0 nor 1")
+	}
+	*s = text == "0"
+	return nil
+}
+
+func (s *standby) String() string {
+	if s != nil && bool(*s) {
+		return "0"
+	}
+	return "1"
 }
 
 func set[T comparable](v *T, def T) {

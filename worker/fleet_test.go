@@ -128,20 +128,25 @@ func (f *fleet) settled(mates ...*mate) {
 	}, "%d workers share the partitions", len(mates))
 }
 
-// servesAlone counts the worker's partitions; -1 if it has one that is not its own, or does not serve, or if the others see it otherwise.
+// servesAlone counts the worker's partitions; -1 if it leads one that is not its own or does not serve, if it has another that it does not follow, or if
+// the others see it otherwise.
 func (m *mate) servesAlone(mates []*mate) int {
-	hs := m.all()
-	for _, h := range hs {
-		if h.State() != partition.Serving {
+	served := 0
+	for _, h := range m.all() {
+		if !h.Leading() && h.State() == partition.Following {
+			continue
+		}
+		if !h.Serving() {
 			return -1
 		}
+		served++
 		for _, other := range mates {
 			if other.owner(h.Status().Partition) != m.id() {
 				return -1
 			}
 		}
 	}
-	return len(hs)
+	return served
 }
 
 func (w *Worker) owner(p int) string {
@@ -271,7 +276,7 @@ func (f *fleet) digest(p int, last uint64, mates []*mate) (digest uint64, ok boo
 	f.t.Helper()
 	for _, m := range mates {
 		for _, h := range m.all() {
-			if s := h.Status(); s.Partition != p {
+			if s := h.Status(); s.Partition != p || !h.Leading() {
 				continue
 			}
 			natstest.Eventually(f.t, func() bool {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
@@ -28,17 +29,22 @@ type held struct {
 	stop context.CancelFunc
 
 	cause     string    // of the last move
-	since     time.Time // when it was started
+	since     time.Time // when it fell to this worker
+	before    string    // whose it was before that; empty: not known
 	released  time.Time // when it fell to another worker; zero: it has not
 	releaseBy time.Time // when waiting for that one ends
-	served    bool
-	stopped   bool // it was told to drain
+	served    bool      // as of the last look
+	stopped   bool      // it was told to drain
 }
 
-// keep takes a release back.
-func (h *held) keep() {
-	h.SetOwner(true)
-	h.released, h.releaseBy = time.Time{}, time.Time{}
+// lead tells the partition its role, if it is another one.
+func (h *held) lead(yes bool) {
+	switch {
+	case yes && !h.Leading():
+		h.Lead()
+	case !yes && h.Leading():
+		h.Follow()
+	}
 }
 
 func (h *held) settled() bool { return closed(h.Settled()) }
@@ -66,10 +72,33 @@ func (s *supervisor) moved(p int, h *held, in bool) {
 	}
 	s.moves.WithLabelValues(direction, cause).Inc()
 	attrs := []any{"partition", p, "direction", direction, "cause", cause, "duration", s.deps.Now().Sub(since)}
+	if stall, known := s.stall(p, h); in && known {
+		s.stalls.WithLabelValues(cause).Observe(stall.Seconds())
+		attrs = append(attrs, "from", h.before, "stall", stall)
+	}
 	if !in && s.owners != nil && s.owners[p] != s.id() {
 		attrs = append(attrs, "to", s.owners[p])
 	}
 	s.deps.Logger.Info("partition moved", attrs...)
+}
+
+// stall is for how long nobody has served p when it begins to be served here: since its former owner was last heard of, or not at all if that one
+// still serves it. It is not known at the start of a deployment.
+func (s *supervisor) stall(p int, h *held) (time.Duration, bool) {
+	if h.before == "" || h.before == s.id() {
+		return 0, false
+	}
+	if former, ok := s.view.Find(h.before); ok {
+		return 0, former.Serving(p)
+	}
+	since, ok := s.hold.GoneSince(h.before)
+	return max(0, s.deps.Now().Sub(since)), ok
+}
+
+func newStalls(reg prometheus.Registerer) *prometheus.HistogramVec {
+	return promauto.With(reg).NewHistogramVec(telemetry.Histogram("triggerd_worker_move_stall_seconds",
+		"For how long nobody served a partition that this worker began to serve, counted from when its former owner was last heard of; 0 if that one still served it.",
+		prometheus.ExponentialBuckets(0.01, 2, 14)), []string{"cause"})
 }
 
 func newMoves(reg prometheus.Registerer) *prometheus.CounterVec {

@@ -15,9 +15,10 @@ type supervisor struct {
 	*Worker
 	view    membership.View
 	hold    *membership.Membership
-	events  chan struct{} // a partition has settled or ended
+	events  chan struct{} // a partition has changed its state or ended
 	running sync.WaitGroup
 	leaveBy time.Time // when waiting for others ends; zero: not leaving
+	lapses  int       // of the membership, that were dealt with
 }
 
 func newSupervisor(w *Worker, m *membership.Membership) *supervisor {
@@ -56,9 +57,10 @@ func (s *supervisor) tend() {
 		if s.view = view; !known {
 			s.assign(membership.Assign(s.deps.Broker.Partitions(), view.Members))
 		}
+		s.prove()
 	}
 	for p := range s.deps.Broker.Partitions() {
-		s.follow(p)
+		s.tendTo(p)
 	}
 	s.announce()
 	if s.settledAll() {
@@ -66,39 +68,66 @@ func (s *supervisor) tend() {
 	}
 }
 
-// assign notes who owns what.
+// assign notes who owns and who follows what.
 func (s *supervisor) assign(owners []string) {
+	standbys := make([]string, len(owners))
+	if !s.cfg.NoStandby {
+		standbys = membership.Standbys(owners, s.view.Members)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owners = owners
+	s.former, s.owners, s.standbys = s.owners, owners, standbys
 }
 
-// follow starts, keeps or stops partition p.
-func (s *supervisor) follow(p int) {
+// prove lets everything that is led here show that it missed nothing while this worker was not heard of.
+func (s *supervisor) prove() {
+	if s.view.Lapses == s.lapses {
+		return
+	}
+	s.lapses = s.view.Lapses
+	for _, h := range s.partitions {
+		if h.Leading() {
+			h.Lead()
+		}
+	}
+}
+
+// tendTo starts, keeps or stops partition p.
+func (s *supervisor) tendTo(p int) {
 	h, mine := s.partitions[p], s.mine(p)
 	switch {
 	case h == nil:
-		if mine && s.leaveBy.IsZero() {
+		if (mine || s.standsBy(p)) && s.leaveBy.IsZero() {
 			s.start(p)
 		}
 	case h.State() == partition.Halted:
-		h.SetOwner(mine)
+		h.lead(mine)
 	case h.stopped: // if it is mine again, it is started anew once it has ended
 	case mine && s.leaveBy.IsZero():
-		h.keep()
-	default:
+		s.keep(p, h)
+	case h.Leading():
 		s.release(p, h)
+	case !s.standsBy(p) || !s.leaveBy.IsZero():
+		h.stopped = true
+		h.stop()
 	}
 }
 
 // mine says whether p falls to this worker. While nothing is known nothing does.
 func (s *supervisor) mine(p int) bool { return s.owners != nil && s.owners[p] == s.id() }
 
-// start owns partition p.
+// standsBy says whether this worker is to follow p.
+func (s *supervisor) standsBy(p int) bool { return s.standbys != nil && s.standbys[p] == s.id() }
+
+// start runs partition p, as its owner or as a standby.
 func (s *supervisor) start(p int) {
 	ctx, stop := context.WithCancel(context.Background())
-	h := &held{stop: stop, cause: s.view.Cause, since: s.deps.Now(), Partition: partition.New(s.config(p),
-		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.metrics, Now: s.deps.Now})}
+	h := &held{stop: stop, Partition: partition.New(s.config(p),
+		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.metrics, Now: s.deps.Now, Changed: func() { poke(s.events) }})}
+	h.Follow()
+	if s.mine(p) {
+		s.keep(p, h)
+	}
 	s.mu.Lock()
 	s.partitions[p] = h
 	s.mu.Unlock()
@@ -107,15 +136,24 @@ func (s *supervisor) start(p int) {
 		_ = h.Run(ctx) // logged and shown by the partition itself
 		poke(s.events)
 	})
-	s.running.Go(func() {
-		<-h.Settled()
-		poke(s.events)
-	})
 }
 
-// release lets p go when its next owner serves it, when that takes too long, or when there is nobody who could.
+// keep lets h lead, or takes its release back.
+func (s *supervisor) keep(p int, h *held) {
+	if !h.Leading() {
+		h.since, h.cause = s.deps.Now(), s.view.Cause
+		h.before = ""
+		if s.former != nil {
+			h.before = s.former[p]
+		}
+	}
+	h.lead(true)
+	h.released, h.releaseBy = time.Time{}, time.Time{}
+}
+
+// release lets p go when its next owner serves it, when that takes too long, or when there is nobody who could. Here it goes on as a standby, if
+// it is to.
 func (s *supervisor) release(p int, h *held) {
-	h.SetOwner(false)
 	now := s.deps.Now()
 	if h.releaseBy.IsZero() {
 		h.released, h.releaseBy, h.cause = now, now.Add(s.cfg.HandoverTimeout), s.view.Cause
@@ -126,10 +164,16 @@ func (s *supervisor) release(p int, h *held) {
 			h.releaseBy = s.leaveBy
 		}
 	}
-	if h.State() != partition.Serving || !now.Before(h.releaseBy) || s.taken(p) {
-		h.stopped = true
-		h.stop()
+	if h.State() == partition.Serving && now.Before(h.releaseBy) && !s.taken(p) {
+		return
 	}
+	if s.standsBy(p) && s.leaveBy.IsZero() {
+		h.lead(false)
+		h.releaseBy = time.Time{}
+		return
+	}
+	h.stopped = true
+	h.stop()
 }
 
 // taken says whether the next owner serves p, or there is nobody to wait for: nobody is left, nobody can be told, or it has halted there.
@@ -144,9 +188,9 @@ func (s *supervisor) taken(p int) bool {
 // reap notes what has settled or ended, and forgets what was drained. What halted stays: it is not tried again by this process.
 func (s *supervisor) reap() {
 	for p, h := range s.partitions {
-		if h.State() == partition.Serving && !h.served {
-			h.served = true
-			s.moved(p, h, true)
+		if serving := h.Serving(); serving != h.served && (serving || !h.Leading()) {
+			h.served = serving
+			s.moved(p, h, serving)
 		}
 		if !h.ended() || h.State() == partition.Halted {
 			continue
@@ -154,24 +198,29 @@ func (s *supervisor) reap() {
 		s.mu.Lock()
 		delete(s.partitions, p)
 		s.mu.Unlock()
-		s.moved(p, h, false)
+		if h.served {
+			s.moved(p, h, false)
+		}
 	}
 }
 
 // announce tells the others what is served and halted here.
 func (s *supervisor) announce() {
-	var serves, halted []int
+	var serves, follows, halted []int
 	for p, h := range s.partitions {
-		switch h.State() {
-		case partition.Serving:
+		switch state := h.State(); {
+		case h.Serving():
 			serves = append(serves, p)
-		case partition.Halted:
+		case state == partition.Following:
+			follows = append(follows, p)
+		case state == partition.Halted:
 			halted = append(halted, p)
 		}
 	}
 	slices.Sort(serves)
+	slices.Sort(follows)
 	slices.Sort(halted)
-	s.hold.Say(func(self *membership.Member) { self.Serves, self.Halted = serves, halted })
+	s.hold.Say(func(self *membership.Member) { self.Serves, self.Follows, self.Halted = serves, follows, halted })
 }
 
 // settledAll: the members are known, and whatever falls to this worker serves, or has halted.

@@ -36,6 +36,7 @@ type Worker struct {
 	deps    Deps
 	metrics *partition.Metrics
 	moves   *prometheus.CounterVec
+	stalls  *prometheus.HistogramVec
 	members atomic.Pointer[membership.Membership] // nil before Run
 	ready   chan struct{}
 	settled sync.Once
@@ -43,6 +44,8 @@ type Worker struct {
 	mu         sync.Mutex
 	partitions map[int]*held
 	owners     []string // of each partition, as this worker sees it; nil: not known yet
+	former     []string // what owners was before; nil: nothing
+	standbys   []string // of each partition; empty: none
 }
 
 // New does not start anything.
@@ -60,7 +63,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	w := &Worker{cfg: cfg, deps: deps, metrics: partition.NewMetrics(deps.Registerer), moves: newMoves(deps.Registerer),
+	w := &Worker{cfg: cfg, deps: deps, metrics: partition.NewMetrics(deps.Registerer), moves: newMoves(deps.Registerer), stalls: newStalls(deps.Registerer),
 		ready: make(chan struct{}), partitions: make(map[int]*held)}
 	for p := range deps.Broker.Partitions() {
 		deps.Health.Register(fmt.Sprintf("partition %d", p), func() (string, error) { return w.check(p) })
@@ -171,6 +174,9 @@ func (w *Worker) check(p int) (string, error) {
 	h, owners := w.partitions[p], w.owners
 	w.mu.Unlock()
 	switch {
+	case owners != nil && owners[p] != w.id() && h != nil && h.State() == partition.Following:
+		detail, err := h.Check()
+		return "owned by " + owners[p] + "; here " + detail, err
 	case owners == nil:
 		return "not started", fmt.Errorf("partition %d is not started", p)
 	case owners[p] != w.id():

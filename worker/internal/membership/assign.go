@@ -28,6 +28,25 @@ func Assign(partitions int, members []Member) []string {
 	return owners
 }
 
+// Standbys says who stands by for each partition of owners, which Assign made of the same members: whoever owns it when its owner vanishes. So
+// each partition has one, unless there is nobody but its owner and members that are leaving; then it is empty.
+func Standbys(owners []string, members []Member) []string {
+	standbys := make([]string, len(owners))
+	for _, m := range members {
+		if !slices.Contains(owners, m.ID) {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(members), func(o Member) bool { return o.ID == m.ID || o.Leaving })
+		next := Assign(len(owners), rest)
+		for p, owner := range owners {
+			if owner == m.ID {
+				standbys[p] = next[p]
+			}
+		}
+	}
+	return standbys
+}
+
 // SameForAssign says whether Assign makes no difference between two members.
 func SameForAssign(a, b Member) bool {
 	return a.ID == b.ID && a.Home == b.Home && a.Leaving == b.Leaving && slices.Equal(a.Halted, b.Halted)

@@ -20,6 +20,7 @@ type Member struct {
 	Started time.Time `json:"started_at"`
 	Leaving bool      `json:"leaving,omitempty"` // it wants others to take over
 	Serves  []int     `json:"serves,omitempty"`  // partitions for which it answers now
+	Follows []int     `json:"follows,omitempty"` // partitions for which it stands by, caught up
 	Halted  []int     `json:"halted,omitempty"`  // partitions that it owned and gave up
 }
 
@@ -48,6 +49,6 @@ func decode(id string, data []byte) (Member, error) {
 
 // clone shares nothing that a caller could change.
 func (m Member) clone() Member {
-	m.Serves, m.Halted = slices.Clone(m.Serves), slices.Clone(m.Halted)
+	m.Serves, m.Follows, m.Halted = slices.Clone(m.Serves), slices.Clone(m.Follows), slices.Clone(m.Halted)
 	return m
 }

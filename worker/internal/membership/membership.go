@@ -41,6 +41,7 @@ type Deps struct {
 type View struct {
 	Known   bool     // false: nothing is known yet
 	Members []Member // by ID, the worker itself among them
+	Lapses  int      // times that the worker's own key was not renewed for a TTL: others may have taken over what it had
 	Cause   string   // why the owners may have changed last: joined, left, leaving, expired, halted; empty: they have not since it is known
 }
 
@@ -67,6 +68,8 @@ type Membership struct {
 	roster *roster   // nil until the bucket's TTL is known
 	stored uint64    // revision of the last renewal that was acknowledged
 	putAt  time.Time // when it was
+	lapses int
+	lapsed bool // since the last renewal
 	cause  string
 	fault  error // of the last renewal
 }
@@ -163,7 +166,18 @@ func (m *Membership) View() View {
 	if !m.known() {
 		return View{}
 	}
-	return View{Known: true, Members: m.roster.members(m.self), Cause: m.cause}
+	return View{Known: true, Members: m.roster.members(m.self), Lapses: m.lapses, Cause: m.cause}
+}
+
+// GoneSince is when a member that is gone was last heard of, by the local clock; false if it is not known to have been here lately.
+func (m *Membership) GoneSince(id string) (time.Time, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.roster == nil {
+		return time.Time{}, false
+	}
+	at, ok := m.roster.gone[id]
+	return at, ok
 }
 
 // known: the lock is held.

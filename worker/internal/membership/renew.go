@@ -47,9 +47,14 @@ func (m *Membership) ttl() time.Duration {
 
 func (m *Membership) renewOnce(ctx context.Context, bucket jetstream.KeyValue, patience time.Duration) {
 	m.mu.Lock()
+	lapsed := m.lapse()
 	self := m.self.clone()
 	missed := m.roster.listed && m.roster.revision < m.stored && m.deps.Now().Sub(m.putAt) > patience/2
 	m.mu.Unlock()
+	if lapsed {
+		m.deps.Logger.Warn("member lapsed: its key was not renewed for the time after which others take over", "member", self.ID)
+		m.tell()
+	}
 	if missed { // the watch should have shown the last renewal by now
 		poke(m.relist)
 	}
@@ -65,11 +70,23 @@ func (m *Membership) renewOnce(ctx context.Context, bucket jetstream.KeyValue, p
 	}
 }
 
+// lapse finds out that the worker was frozen or cut off for so long that others have taken over. It does not claim any more to serve what it
+// had, not even in the renewal that brings it back, or they would let go of that at once. The lock is held.
+func (m *Membership) lapse() bool {
+	if m.lapsed || m.stored == 0 || m.deps.Now().Sub(m.putAt) <= m.roster.ttl {
+		return false
+	}
+	m.lapsed = true
+	m.lapses++
+	m.self.Serves, m.self.Follows = nil, nil
+	return true
+}
+
 // renewed notes a renewal; the first one completes the view.
 func (m *Membership) renewed(revision uint64) {
 	m.mu.Lock()
 	first, recovered := m.stored == 0, m.fault != nil
-	m.stored, m.putAt, m.fault = revision, m.deps.Now(), nil
+	m.stored, m.putAt, m.lapsed, m.fault = revision, m.deps.Now(), false, nil
 	m.mu.Unlock()
 	if first {
 		m.tell()

@@ -19,18 +19,21 @@ type roster struct {
 	received time.Time     // when it came, by the local clock
 	clock    time.Duration // what has passed from the first message up to it
 	listed   bool          // the bucket was listed once
+
+	gone map[string]time.Time // when members that are gone were last heard of, by the local clock; those of the last hour
 }
 
 // entry is one key.
 type entry struct {
 	Member
-	data []byte
-	seen time.Duration // on the roster's clock
+	data  []byte
+	seen  time.Duration // on the roster's clock
+	heard time.Time     // by the local clock
 }
 
 func newRoster(ttl time.Duration) *roster {
 	every := renewEvery(ttl)
-	return &roster{ttl: ttl, step: every + every/4, entries: make(map[string]*entry)}
+	return &roster{ttl: ttl, step: every + every/4, entries: make(map[string]*entry), gone: make(map[string]time.Time)}
 }
 
 // renewEvery leaves room for two renewals to be lost.
@@ -66,17 +69,20 @@ func (r *roster) take(msg message, now time.Time) (meaning string, err error) {
 	case msg.data == nil && old == nil:
 		return nothing, nil
 	case msg.data == nil:
-		delete(r.entries, msg.id)
+		if old.Leaving { // it worked until now
+			old.heard = now
+		}
+		r.forget(old, now)
 		return causeLeft, nil
 	case old != nil && bytes.Equal(old.data, msg.data):
-		old.seen = r.clock
+		old.seen, old.heard = r.clock, now
 		return nothing, nil
 	}
 	m, err := decode(msg.id, msg.data)
 	if err != nil {
 		return nothing, err
 	}
-	r.entries[msg.id] = &entry{Member: m, data: bytes.Clone(msg.data), seen: r.clock}
+	r.entries[msg.id] = &entry{Member: m, data: bytes.Clone(msg.data), seen: r.clock, heard: now}
 	return compare(old, m), nil
 }
 
@@ -114,13 +120,27 @@ func (r *roster) now(local time.Time) time.Duration {
 // expire removes who has not been heard of for longer than the TTL.
 func (r *roster) expire(local time.Time) (gone []Member) {
 	now := r.now(local)
-	for id, e := range r.entries {
+	for _, e := range r.entries {
 		if now-e.seen > r.ttl {
 			gone = append(gone, e.Member)
-			delete(r.entries, id)
+			r.forget(e, local)
 		}
 	}
 	return gone
+}
+
+// keepGone is for how long it is known when somebody was last heard of.
+const keepGone = time.Hour
+
+// forget removes a member.
+func (r *roster) forget(e *entry, local time.Time) {
+	delete(r.entries, e.ID)
+	for id, at := range r.gone {
+		if local.Sub(at) > keepGone {
+			delete(r.gone, id)
+		}
+	}
+	r.gone[e.ID] = e.heard
 }
 
 // next is when to look for expired ones again: when the next one is due, but soon, because a message may move the clock.

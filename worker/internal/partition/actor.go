@@ -40,10 +40,12 @@ type actor struct {
 	frozenSeq  uint64    // the last one that is in a frozen or committed generation
 	dirtySince time.Time // when the first message after frozenSeq was applied
 
-	ticker ticker
-	desk   desk
-	timer  *time.Timer
-	armed  time.Time // when the timer fires; zero = it has fired
+	role    role
+	lookout lookout
+	ticker  ticker
+	desk    desk
+	timer   *time.Timer
+	armed   time.Time // when the timer fires; zero = it has fired
 }
 
 func newActor(p *Partition) *actor {
@@ -51,7 +53,7 @@ func newActor(p *Partition) *actor {
 	a.work, a.cancel = context.WithCancel(context.Background())
 	a.outbox.limit = p.cfg.EventsMessage
 	a.sender = sender{p: p, done: make(chan landing, 1)}
-	a.ticker = newTicker(p.cfg)
+	a.role, a.ticker, a.lookout.seen = newRole(), newTicker(p.cfg), make(chan sighting, 1)
 	a.timer = time.NewTimer(p.cfg.PollEvery)
 	a.desk.init(a)
 	return a
@@ -123,7 +125,7 @@ func (a *actor) check(ctx context.Context) error {
 }
 
 func (a *actor) checkOnce(ctx context.Context) error {
-	b, p := a.deps.Broker, a.cfg.Partition
+	b, p, wish := a.deps.Broker, a.cfg.Partition, a.wish.Load()
 	if err := verify(ctx, b, p, a.last); err != nil {
 		return err
 	}
@@ -138,7 +140,8 @@ func (a *actor) checkOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.target, a.sender.place, a.reached, a.outbox.emitted = last, end, end.seq, end.number
+	a.target, a.role.proven = last, wish
+	a.sender.place, a.reached, a.outbox.emitted = end, end.seq, end.number
 	if end.number > a.derived {
 		a.overtook, a.overSeq = end, max(last, 1)
 	}
@@ -211,6 +214,11 @@ func (a *actor) step(ctx context.Context) error {
 		a.desk.looked(f)
 	case t := <-a.ticker.done:
 		a.ticked(t)
+	case <-a.turned:
+	case p := <-a.role.proofs:
+		a.proved(p)
+	case s := <-a.lookout.seen:
+		return a.sighted(s)
 	case <-a.timer.C:
 		a.armed = time.Time{}
 		if a.overtook.number != 0 && a.overSeq == 0 { // the read that was to tell failed
@@ -271,21 +279,22 @@ func (a *actor) count(res *machine.Result) {
 		f.batch = f.batch*0.9 + float64(res.Records)*0.1
 		f.last = max(f.last, a.last.seq)
 	})
-	a.deps.Metrics.count(a.label(), res)
+	if a.emits() { // a standby would count everything a second time
+		a.deps.Metrics.count(a.label(), res)
+	}
 }
 
 // tend does what is due after every step.
 func (a *actor) tend() error {
 	now := a.deps.Now()
-	if a.State() == Replaying && a.last.seq >= a.target {
-		if err := a.serve(); err != nil {
-			return err
-		}
+	if err := a.turn(now); err != nil {
+		return err
 	}
 	if err := a.checkOvertaken(); err != nil {
 		return err
 	}
 	a.send()
+	a.lookOut(now)
 	a.checkpoint(now)
 	if err := a.tick(now); err != nil {
 		return err
@@ -295,18 +304,9 @@ func (a *actor) tend() error {
 	return nil
 }
 
-// serve begins to answer questions.
-func (a *actor) serve() error {
-	if err := a.desk.open(); err != nil {
-		return a.halt("questions cannot be received", "see the cause; restart", err)
-	}
-	a.enter(Serving, nil)
-	return nil
-}
-
 // send puts the next parcel on its way, if none is and it is time or the parcel is full.
 func (a *actor) send() {
-	if a.outbox.loose() && time.Now().Before(a.sendAt) {
+	if !a.emits() || a.lookout.looking || a.outbox.loose() && time.Now().Before(a.sendAt) {
 		return
 	}
 	a.sendNow()
@@ -321,7 +321,7 @@ func (a *actor) sendNow() {
 
 // sendDue is when a parcel that is not full may leave, by the clock of which it is now; zero = none waits for that.
 func (a *actor) sendDue(now time.Time) time.Time {
-	if !a.outbox.loose() {
+	if !a.emits() || !a.outbox.loose() {
 		return time.Time{}
 	}
 	return now.Add(time.Until(a.sendAt))
@@ -333,14 +333,9 @@ func (a *actor) landed(l landing) error {
 		return l.err
 	}
 	before := a.outbox.emitted
-	a.reached = l.seq
-	a.outbox.landed(l.number)
+	a.outbox.landed()
+	a.arrived(l.place)
 	a.deps.Metrics.emitted.WithLabelValues(a.label()).Add(float64(min(l.number, a.derived) - min(before, a.derived)))
-	a.view.update(func(f *facts) { f.emitted, f.emitErr = a.outbox.emitted, nil })
-	if l.number > a.derived {
-		a.overtook, a.overSeq = l.place, 0
-		a.desk.readBound(nil)
-	}
 	return nil
 }
 
@@ -361,7 +356,7 @@ func (a *actor) checkOvertaken() error {
 // wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.
 func (a *actor) wake(now time.Time) {
 	next := now.Add(a.cfg.PollEvery)
-	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.desk.expiry} {
+	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.lookDue(), a.turnDue(), a.desk.expiry} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}

@@ -42,6 +42,9 @@ func (d *desk) refuse(q *question, word string) {
 
 // respond hands over to the writer; it never blocks. What the writer cannot keep up with is dropped, and the asker, hearing nothing, asks again.
 func (d *desk) respond(ans answer) {
+	if !d.open { // a read came back after closing; whoever asked has been told, or asks again
+		return
+	}
 	word := ans.reply.Error
 	if word == "" {
 		word = "ok"

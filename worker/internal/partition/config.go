@@ -72,6 +72,9 @@ type Deps struct {
 	Metrics *Metrics         // shared by the partitions of a process
 	Now     func() time.Time // the wall clock: due times, ages, ticks' times; nil = time.Now
 
+	// Changed, if set, is called after every change of State, from the partition's goroutine; it must not block.
+	Changed func()
+
 	// Failpoint, if set, is called at each step of a partition's work, from whichever goroutine takes it. An error aborts the partition
 	// as a crash would: nothing is flushed, only the file is closed. For tests. Steps: see the Step constants.
 	Failpoint func(step string) error

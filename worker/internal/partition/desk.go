@@ -31,6 +31,8 @@ type desk struct {
 	a *actor
 
 	sub       *nats.Subscription
+	open      bool   // somebody writes answers
+	stop      func() // ends receiving, and writing once all is written that was answered
 	questions chan *question
 	answers   chan answer
 
@@ -68,16 +70,26 @@ func (d *desk) init(a *actor) {
 	d.found = make(chan lookup, maxLookups)
 }
 
-// open begins to receive questions.
-func (d *desk) open() error {
+// begin receives questions, until close.
+func (d *desk) begin() error {
 	inbox := make(chan *nats.Msg, d.a.cfg.MaxQuestions)
 	sub, err := d.a.deps.Broker.Conn.ChanSubscribe(broker.StateSubject(d.a.cfg.Partition), inbox)
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", broker.StateSubject(d.a.cfg.Partition), err)
 	}
-	d.sub = sub
-	d.a.spawn(func(ctx context.Context) { d.receive(ctx, inbox) })
-	d.a.spawn(d.write)
+	d.sub, d.open = sub, true
+	receiving, endReceiving := context.WithCancel(d.a.work)
+	writing, endWriting := context.WithCancel(d.a.work)
+	received := make(chan struct{})
+	d.a.wg.Go(func() { defer close(received); d.receive(receiving, inbox) })
+	d.a.wg.Go(func() { d.write(writing) })
+	d.stop = func() {
+		endReceiving()
+		<-received
+		d.refuseAll()
+		d.open = false
+		endWriting()
+	}
 	return nil
 }
 
@@ -90,9 +102,19 @@ func (d *desk) close() {
 		d.a.log.Debug("questions were not unsubscribed", "cause", err)
 	}
 	d.sub = nil
+	d.stop()
+}
+
+// refuseAll refuses what waits, and what was received and not looked at.
+func (d *desk) refuseAll() {
 	for _, q := range d.all() {
 		d.refuse(q, statequery.WordBehind)
 	}
+	for len(d.questions) > 0 {
+		d.refuse(<-d.questions, statequery.WordBehind)
+	}
+	d.sweep()
+	d.expiry = time.Time{}
 }
 
 // receive decodes questions, so that the actor does not have to. What does not fit in the actor's queue is refused at once.

@@ -109,20 +109,21 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descLag      = gauge("lag_records", "Records in the log that are not applied: messages, times the records that a message carried lately. Exact at 0.")
-	descOldest   = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are.")
-	descAge      = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one.")
-	descPosition = gauge("applied_position", "Sequence of the last message applied.")
-	descPending  = gauge("pending_redirects", "Delayed redirects that have not fired.")
-	descUnacked  = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS.")
-	descSkew     = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied.")
-	descHalted   = gauge("halted", "1 if the partition has stopped rather than guess; the log says why.")
-	descState    = gauge("state", "1 for the state in which the partition is.", "state")
+	descLag        = gauge("lag_records", "Records in the log that are not applied: messages, times the records that a message carried lately. Exact at 0.")
+	descStandbyLag = gauge("standby_lag_messages", "Messages in the log that a standby has not applied. Only standbys show it.")
+	descOldest     = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are.")
+	descAge        = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one.")
+	descPosition   = gauge("applied_position", "Sequence of the last message applied.")
+	descPending    = gauge("pending_redirects", "Delayed redirects that have not fired.")
+	descUnacked    = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS.")
+	descSkew       = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied.")
+	descHalted     = gauge("halted", "1 if the partition has stopped rather than guess; the log says why.")
+	descState      = gauge("state", "1 for the state in which the partition is.", "state")
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descHalted, descState} {
+	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descHalted, descState} {
 		ch <- d
 	}
 }
@@ -141,15 +142,15 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
 	}
-	foreign := p.foreign.Load()
-	if foreign && f.state != Halted {
+	if !p.Leading() && f.state != Halted {
+		send(descStandbyLag, float64(f.lag()))
 		return
 	}
 	send(descHalted, is(f.state == Halted))
 	for s := range stateCount {
 		send(descState, is(s == f.state), s.String())
 	}
-	if foreign {
+	if !p.Leading() {
 		return
 	}
 	send(descLag, f.lagRecords())

@@ -40,14 +40,15 @@ func TestOnlyTheOwnerShowsGauges(t *testing.T) {
 			t.Errorf("%s: %d series, %v, want %d", name, n, err, want)
 		}
 	}
-	p.SetOwner(false)
+	p.Follow()
 	check("lag_records", 0)
 	check("state", 0)
 	check("halted", 0)
+	check("standby_lag_messages", 1)
 	p.enter(Halted, nil)
 	check("lag_records", 0)
 	check("halted", 1)
-	p.SetOwner(true)
+	p.Lead()
 	check("lag_records", 1)
 	check("applied_total", 1)
 }

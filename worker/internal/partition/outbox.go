@@ -110,11 +110,10 @@ func (o *outbox) take() *parcel {
 	return o.inFlight
 }
 
-// landed ends the flight: EVENTS-p holds everything up to number n.
-func (o *outbox) landed(n uint64) {
+// landed ends the flight; skipTo tells what EVENTS-p holds.
+func (o *outbox) landed() {
 	o.recycle(o.inFlight)
 	o.inFlight, o.flying, o.flyBytes = nil, 0, 0
-	o.skipTo(n)
 }
 
 // skipTo notes that EVENTS-p holds everything up to number n, whoever put it there.

@@ -19,7 +19,10 @@ type Partition struct {
 	view view
 
 	started atomic.Bool
-	foreign atomic.Bool       // another worker is the owner by now
+	wish    atomic.Uint64     // to lead: the number of the call that said so; 0: to follow
+	terms   atomic.Uint64     // calls of Lead
+	term    atomic.Uint64     // the wish under which it serves, or served last
+	turned  chan struct{}     // the wish is another one
 	calls   chan func(*actor) // executed by the actor between two steps
 	settled chan struct{}     // closed when the partition serves, or will not
 	settle  sync.Once
@@ -37,9 +40,10 @@ func New(cfg Config, deps Deps) *Partition {
 	if deps.Metrics == nil {
 		deps.Metrics = NewMetrics(nil)
 	}
-	p := &Partition{cfg: cfg.withDefaults(), deps: deps, calls: make(chan func(*actor)), settled: make(chan struct{}), ended: make(chan struct{})}
+	p := &Partition{cfg: cfg.withDefaults(), deps: deps, calls: make(chan func(*actor)), turned: make(chan struct{}, 1), settled: make(chan struct{}), ended: make(chan struct{})}
 	p.log = deps.Logger.With("partition", cfg.Partition)
 	p.view.since = deps.Now()
+	p.Lead()
 	return p
 }
 
@@ -76,8 +80,11 @@ func (p *Partition) enter(next State, cause error) {
 		before = *f
 		f.state, f.since, f.cause = next, now, cause
 	})
-	if next == Serving || next == Stopped || next == Halted {
+	if next == Serving || next == Following || next == Stopped || next == Halted {
 		p.settle.Do(func() { close(p.settled) })
+	}
+	if p.deps.Changed != nil {
+		p.deps.Changed()
 	}
 	attrs := []any{"state", next.String(), "before", before.state.String(), "after", now.Sub(before.since), "applied", before.applied,
 		"emitted", before.emitted, "last", before.last}
@@ -91,15 +98,11 @@ func (p *Partition) enter(next State, cause error) {
 // State is where the partition stands.
 func (p *Partition) State() State { return p.view.read().state }
 
-// Settled is closed when the partition serves for the first time, or has ended without that.
+// Settled is closed when the partition serves or follows for the first time, or has ended without that.
 func (p *Partition) Settled() <-chan struct{} { return p.settled }
 
 // Ended is closed when Run has returned.
 func (p *Partition) Ended() <-chan struct{} { return p.ended }
-
-// SetOwner says whether this worker is the partition's owner, as it is at first. One that is not is on its way out: its gauges are the
-// owner's to show, except that it has halted.
-func (p *Partition) SetOwner(yes bool) { p.foreign.Store(!yes) }
 
 // Check is the readiness of the partition: detail for a person, and an error while it does not serve.
 func (p *Partition) Check() (detail string, err error) {
@@ -108,6 +111,7 @@ func (p *Partition) Check() (detail string, err error) {
 	switch {
 	case f.cause != nil:
 		return detail, f.cause
+	case f.state == Following && !p.Leading():
 	case f.state != Serving:
 		err = fmt.Errorf("partition %d is %s", p.cfg.Partition, f.state)
 	}

@@ -13,6 +13,7 @@ const (
 	Opening   State = iota // before and while the file is opened
 	Checking               // is the log the one whose state the file holds?
 	Replaying              // applying what was in the log at the start
+	Following              // caught up once, standing by: applying what another worker emits and answers
 	Serving                // caught up once; answering
 	Draining               // emitting the rest, making the last checkpoint
 	Stopped                // drained, or aborted
@@ -20,7 +21,7 @@ const (
 	stateCount
 )
 
-var stateWords = [...]string{"opening", "checking", "replaying", "serving", "draining", "stopped", "halted"}
+var stateWords = [...]string{"opening", "checking", "replaying", "following", "serving", "draining", "stopped", "halted"}
 
 // String is the word that logs, metrics and the admin page use.
 func (s State) String() string { return stateWords[s] }
