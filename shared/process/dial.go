@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,6 +69,7 @@ func (r *Remote) Dial(ctx context.Context, name string, log *slog.Logger) (*nats
 func ConnOptions(name string, log *slog.Logger) []nats.Option {
 	return []nats.Option{
 		nats.Name("triggerd " + name),
+		nats.CustomInboxPrefix(inboxPrefix(name)),
 		nats.MaxReconnects(foreverRedial),
 		nats.ReconnectWait(redialEvery),
 		nats.ReconnectJitter(redialJitter, redialJitter),
@@ -88,6 +90,12 @@ func ConnOptions(name string, log *slog.Logger) []nats.Option {
 			log.Warn("broker connection reports an error", "subject", subject, "error", err)
 		}),
 	}
+}
+
+// inboxPrefix is where a process hears answers: below a name of its kind, so that a broker can keep the kinds from listening to each other.
+func inboxPrefix(name string) string {
+	kind, _, _ := strings.Cut(name, " ")
+	return "_INBOX." + kind
 }
 
 // checkConn is quick: it asks nobody.
