@@ -3,7 +3,7 @@
 //
 // # Usage
 //
-// Every process calls Ensure once, before anything else, and CheckLog after every reconnect. LastSeq, Message, LastEvents
+// Every process calls Ensure once, before anything else, and CheckLog after every reconnect; a command that only looks, or decides, calls Open. LastSeq, Message, LastEvents
 // and KVGet read from the stream's leader, so they see all that was acknowledged before they were called.
 //
 // # Identity

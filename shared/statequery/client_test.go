@@ -121,6 +121,28 @@ func TestWordsAreErrors(t *testing.T) {
 	}
 }
 
+// An owner of an earlier build does not know every question. It refuses those that it does not, and the asker is told so at once.
+func TestEarlierOwnersRefuseLaterQuestions(t *testing.T) {
+	client, owner := setup(t)
+	sub, err := owner.Subscribe(broker.StateSubject(partition), func(msg *nats.Msg) {
+		known := strings.Replace(string(msg.Data), `"status"`, `"a question of a later build"`, 1)
+		if _, err := DecodeRequest([]byte(known)); !errors.Is(err, ErrBadRequest) {
+			t.Errorf("the earlier owner reads it as %v", err)
+		}
+		_ = msg.Respond([]byte(`{"applied":0,"error":"bad_request"}`))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := owner.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Ask(t.Context(), partition, Request{Status: &StatusOf{}}); !errors.Is(err, ErrBadRequest) {
+		t.Errorf("err = %v", err)
+	}
+}
+
 func TestBadRequestIsNotSent(t *testing.T) {
 	client, owner := setup(t)
 	own(t, owner, func(req Request) *Reply { t.Errorf("asked %+v", req); return nil })
@@ -148,7 +170,7 @@ func TestMalformedRepliesAreErrors(t *testing.T) {
 	}{
 		{check, ``}, {check, `{`}, {check, `[]`}, {check, `{"applied":-1}`}, {check, `{"applied":1}x`},
 		{check, `{"applied":1}`}, {check, `{"applied":1,"known":[true,true]}`}, {check, `{"applied":1,"error":"behind"}`},
-		{outcome, `{"applied":1}`},
+		{outcome, `{"applied":1}`}, {Request{Status: &StatusOf{}}, `{"applied":1}`},
 	} {
 		reply = c.reply
 		if _, err := client.Ask(t.Context(), partition, c.req); !errors.Is(err, ErrMalformed) {

@@ -101,6 +101,8 @@ func (r *Reply) fits(req Request) error {
 		return fmt.Errorf("%w: %d answers to %d checks", ErrMalformed, len(r.Known), len(req.Check))
 	case req.Outcome != nil && r.Error == "" && r.Outcome == nil:
 		return fmt.Errorf("%w: neither outcome nor error", ErrMalformed)
+	case req.Status != nil && r.Error == "" && r.Status == nil:
+		return fmt.Errorf("%w: neither status nor error", ErrMalformed)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (r *Request) check() error {
 // checkCount sees to it that one question is asked, no more and no less.
 func (r *Request) checkCount() error {
 	questions := 0
-	for _, asked := range []bool{r.Check != nil, r.User != nil, r.Outcome != nil, r.DeadLetters != nil} {
+	for _, asked := range []bool{r.Check != nil, r.User != nil, r.Outcome != nil, r.DeadLetters != nil, r.Status != nil} {
 		if asked {
 			questions++
 		}

@@ -32,6 +32,12 @@ var goldenRequests = map[string]Request{
 	`{"dead_letters":{"account":"demo","limit":100}}`: {
 		DeadLetters: &DeadLettersOf{Account: "demo", Limit: 100},
 	},
+	`{"status":{}}`: {
+		Status: &StatusOf{},
+	},
+	`{"status":{"digest":true},"wait_seq":17,"wait_ms":1000}`: {
+		Status: &StatusOf{Digest: true}, WaitSeq: 17, WaitMillis: 1000,
+	},
 	`{"wait_seq":18446744073709551615,"wait_ms":1}`: {
 		WaitSeq: 1<<64 - 1, WaitMillis: 1,
 	},
@@ -87,6 +93,17 @@ var goldenReplies = map[string]Reply{
 		Applied: 9,
 		Outcome: &Outcome{TriggerID: "7-10483-0", UserID: "bob", Kind: "register", Status: StatusDuplicate, DuplicateOf: "7-10482-4", AcceptedAt: 1},
 	},
+	`{"applied":9,"status":{"owner":"w","state":"serving","since":1,"last":12,"oldest_age_ms":30,"events":8,"emitted":7,"pending_redirects":2,` +
+		`"users":3,"stream_time":4,"checkpoint_seq":6,"checkpoint_age_ms":50,"digest":"00000000000000ff"}}`: {
+		Applied: 9,
+		Status: &Status{Owner: "w", State: "serving", Since: 1, Last: 12, OldestAge: 30, Events: 8, Emitted: 7, Pending: 2, Users: 3,
+			StreamTime: 4, CheckpointSeq: 6, CheckpointAge: 50, Digest: "00000000000000ff"},
+	},
+	`{"applied":9,"status":{"owner":"w","state":"serving","since":1,"last":9,"events":8,"emitted":8,"pending_redirects":0,` +
+		`"users":0,"stream_time":0,"checkpoint_seq":9}}`: {
+		Applied: 9,
+		Status:  &Status{Owner: "w", State: "serving", Since: 1, Last: 9, Events: 8, Emitted: 8, CheckpointSeq: 9},
+	},
 	`{"applied":9,"dead_letters":[{"id":"7-9-0","whole_batch":true,"reason":"malformed batch","at":1,"size":20},{"id":"7-9-1","account":"demo","reason":"r","at":1,"size":2}]}`: {
 		Applied: 9,
 		DeadLetters: []DeadLetter{
@@ -115,35 +132,38 @@ func TestGoldenReplies(t *testing.T) {
 func TestRefusedRequests(t *testing.T) {
 	long := strings.Repeat("x", 257)
 	for name, data := range map[string]string{
-		"nothing":            ``,
-		"not an object":      `[]`,
-		"null":               `null`,
-		"no question":        `{}`,
-		"a wait without end": `{"wait_ms":5}`,
-		"two questions":      `{"user":{"account":"a","user":"u"},"check":[{"account":"a","user":"u"}]}`,
-		"three questions":    `{"user":{"account":"a","user":"u"},"outcome":{"account":"a","id":"1-1-1"},"dead_letters":{"account":"a","limit":1}}`,
-		"check of nobody":    `{"check":[]}`,
-		"too many checks":    `{"check":[` + strings.Repeat(`{"account":"a","user":"u"},`, MaxChecks) + `{"account":"a","user":"u"}]}`,
-		"no account":         `{"user":{"user":"u"}}`,
-		"no user":            `{"check":[{"account":"a","user":"u"},{"account":"a"}]}`,
-		"account too long":   `{"user":{"account":"` + long + `","user":"u"}}`,
-		"user too long":      `{"check":[{"account":"a","user":"` + long + `"}]}`,
-		"control character":  `{"user":{"account":"a","user":"u\u0000"}}`,
-		"delete character":   `{"user":{"account":"a\u007f","user":"u"}}`,
-		"not UTF-8":          "{\"user\":{\"account\":\"a\",\"user\":\"\xff\"}}",
-		"no id":              `{"outcome":{"account":"a"}}`,
-		"id too long":        `{"outcome":{"account":"a","id":"` + long + `"}}`,
-		"outcome of nobody":  `{"outcome":{"id":"1-1-1"}}`,
-		"limit of nothing":   `{"dead_letters":{"account":"a","limit":0}}`,
-		"limit too high":     `{"dead_letters":{"account":"a","limit":1001}}`,
-		"letters of nobody":  `{"dead_letters":{"limit":1}}`,
-		"negative wait":      `{"wait_seq":1,"wait_ms":-1}`,
-		"wait too long":      `{"wait_seq":1,"wait_ms":30001}`,
-		"unknown member":     `{"wait_seq":1,"only_if":"x"}`,
-		"wrong type":         `{"wait_seq":"1"}`,
-		"trailing data":      `{"wait_seq":1}{}`,
-		"trailing letter":    `{"wait_seq":1}x`,
-		"too large":          `{"wait_seq":1` + strings.Repeat(" ", MaxRequestBytes) + `}`,
+		"nothing":                     ``,
+		"not an object":               `[]`,
+		"null":                        `null`,
+		"no question":                 `{}`,
+		"a wait without end":          `{"wait_ms":5}`,
+		"two questions":               `{"user":{"account":"a","user":"u"},"check":[{"account":"a","user":"u"}]}`,
+		"three questions":             `{"user":{"account":"a","user":"u"},"outcome":{"account":"a","id":"1-1-1"},"dead_letters":{"account":"a","limit":1}}`,
+		"check of nobody":             `{"check":[]}`,
+		"too many checks":             `{"check":[` + strings.Repeat(`{"account":"a","user":"u"},`, MaxChecks) + `{"account":"a","user":"u"}]}`,
+		"no account":                  `{"user":{"user":"u"}}`,
+		"no user":                     `{"check":[{"account":"a","user":"u"},{"account":"a"}]}`,
+		"account too long":            `{"user":{"account":"` + long + `","user":"u"}}`,
+		"user too long":               `{"check":[{"account":"a","user":"` + long + `"}]}`,
+		"control character":           `{"user":{"account":"a","user":"u\u0000"}}`,
+		"delete character":            `{"user":{"account":"a\u007f","user":"u"}}`,
+		"not UTF-8":                   "{\"user\":{\"account\":\"a\",\"user\":\"\xff\"}}",
+		"no id":                       `{"outcome":{"account":"a"}}`,
+		"id too long":                 `{"outcome":{"account":"a","id":"` + long + `"}}`,
+		"outcome of nobody":           `{"outcome":{"id":"1-1-1"}}`,
+		"status of a kind of its own": `{"status":{"since":1}}`,
+		"status and more":             `{"status":{},"user":{"account":"a","user":"u"}}`,
+		"a question of a later build": `{"history":{"user":"u"}}`,
+		"limit of nothing":            `{"dead_letters":{"account":"a","limit":0}}`,
+		"limit too high":              `{"dead_letters":{"account":"a","limit":1001}}`,
+		"letters of nobody":           `{"dead_letters":{"limit":1}}`,
+		"negative wait":               `{"wait_seq":1,"wait_ms":-1}`,
+		"wait too long":               `{"wait_seq":1,"wait_ms":30001}`,
+		"unknown member":              `{"wait_seq":1,"only_if":"x"}`,
+		"wrong type":                  `{"wait_seq":"1"}`,
+		"trailing data":               `{"wait_seq":1}{}`,
+		"trailing letter":             `{"wait_seq":1}x`,
+		"too large":                   `{"wait_seq":1` + strings.Repeat(" ", MaxRequestBytes) + `}`,
 	} {
 		if req, err := DecodeRequest([]byte(data)); !errors.Is(err, ErrBadRequest) {
 			t.Errorf("%s: DecodeRequest = %+v, %v", name, req, err)

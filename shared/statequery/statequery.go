@@ -39,12 +39,13 @@ type User struct {
 	User    string `json:"user"`    // 1–MaxUserBytes bytes
 }
 
-// Request asks exactly one question: Check, User, Outcome or DeadLetters; or none of them, and only waits for WaitSeq.
+// Request asks exactly one question: Check, User, Outcome, DeadLetters or Status; or none of them, and only waits for WaitSeq.
 type Request struct {
 	Check       []User         `json:"check,omitempty"`        // are these users known? 1–MaxChecks
 	User        *User          `json:"user,omitempty"`         // the user's state
 	Outcome     *OutcomeOf     `json:"outcome,omitempty"`      // what became of a record
 	DeadLetters *DeadLettersOf `json:"dead_letters,omitempty"` // the account's newest poison records
+	Status      *StatusOf      `json:"status,omitempty"`       // where the partition stands
 	WaitSeq     uint64         `json:"wait_seq,omitempty"`     // answer only once this sequence is applied (or WaitMillis has passed)
 	WaitMillis  int64          `json:"wait_ms,omitempty"`      // how long the owner may hold the answer; 0–MaxWait
 }
@@ -60,6 +61,11 @@ type OutcomeOf struct {
 type DeadLettersOf struct {
 	Account string `json:"account"`
 	Limit   int    `json:"limit"` // 1–MaxDeadLetters
+}
+
+// StatusOf asks where the partition stands. An owner of a build that does not know the question refuses it with WordBadRequest.
+type StatusOf struct {
+	Digest bool `json:"digest,omitempty"` // of the whole state too; it takes about as long as a checkpoint, and nothing is applied meanwhile
 }
 
 // Words of Reply.Error. They are on the wire: they stay as they are.
@@ -78,6 +84,7 @@ type Reply struct {
 	User        *UserState   `json:"user,omitempty"`         // nil with User asked: not known
 	Outcome     *Outcome     `json:"outcome,omitempty"`      // Outcome
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"` // DeadLetters: newest first
+	Status      *Status      `json:"status,omitempty"`       // Status
 	Error       string       `json:"error,omitempty"`        // one of the words above, or empty
 }
 
@@ -138,6 +145,23 @@ func (o *Outcome) Final() bool {
 		return true
 	}
 	return false
+}
+
+// Status is where a partition stands at its owner. Ages are in milliseconds.
+type Status struct {
+	Owner         string `json:"owner"` // the worker's id
+	State         string `json:"state"` // its word, such as serving
+	Since         int64  `json:"since"` // when it was entered
+	Last          uint64 `json:"last"`  // last sequence of the log, as far as the owner knows
+	OldestAge     int64  `json:"oldest_age_ms,omitempty"`
+	Events        uint64 `json:"events"`  // number of the last event derived
+	Emitted       uint64 `json:"emitted"` // number of the last event known to be in EVENTS
+	Pending       uint64 `json:"pending_redirects"`
+	Users         uint64 `json:"users"`
+	StreamTime    int64  `json:"stream_time"`
+	CheckpointSeq uint64 `json:"checkpoint_seq"`
+	CheckpointAge int64  `json:"checkpoint_age_ms,omitempty"` // for how long something applied has not been in a checkpoint
+	Digest        string `json:"digest,omitempty"`            // as of Reply.Applied
 }
 
 // DeadLetter is one poison record.

@@ -107,6 +107,8 @@ func (d *desk) answer(q *question) {
 		err = d.answerOutcome(q)
 	case q.req.DeadLetters != nil:
 		err = d.answerDeadLetters(q)
+	case q.req.Status != nil:
+		err = d.answerStatus(q)
 	default:
 		d.reply(q, statequery.Reply{})
 	}
