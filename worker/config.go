@@ -32,6 +32,7 @@ type Config struct {
 	OverlayBytes    config.Bytes  // of all partitions together: what is being committed and what is applied meanwhile
 	CacheBytes      config.Bytes  // of all partitions together: users who are not being written to
 	EmitEvery       time.Duration // least time between two messages of a partition's events that are not full
+	DigestEvery     time.Duration // rhythm in which standbys compare their state with their owners'
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
 
 	NoStandby       bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
@@ -47,6 +48,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.OverlayBytes, "overlay-bytes", "`size` of applied state in memory that is not in a file yet, all partitions together")
 	fs.Var(&c.CacheBytes, "cache-bytes", "`size` of users in memory who are not being written to, all partitions together")
 	fs.DurationVar(&c.EmitEvery, "emit-every", c.EmitEvery, "least `time` between two messages of a partition's events; a full one, and the first after a silence, leave at once")
+	fs.DurationVar(&c.DigestEvery, "digest-every", c.DigestEvery, "`time` between two comparisons of a standby's state with its owner's")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
 	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
 	fs.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "longest `time` that a partition is kept while its next owner catches up")
@@ -68,6 +70,7 @@ func (c *Config) Validate() error {
 	fault(filled.OverlayBytes < 1<<20, "-overlay-bytes is %s, under 1MiB", filled.OverlayBytes.String())
 	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
 	fault(filled.EmitEvery < 0 || filled.EmitEvery > time.Second, "-emit-every is %s, not within 0 and 1s", filled.EmitEvery)
+	fault(filled.DigestEvery < 100*time.Millisecond, "-digest-every is %s, under 100ms", filled.DigestEvery)
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
 	fault(filled.HandoverTimeout < 0, "-handover-timeout is %s, under 0", filled.HandoverTimeout)
 	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
@@ -80,6 +83,7 @@ func (c *Config) fill() {
 	set(&c.OverlayBytes, DefaultOverlayBytes)
 	set(&c.CacheBytes, DefaultCacheBytes)
 	set(&c.EmitEvery, partition.DefaultEmitEvery)
+	set(&c.DigestEvery, partition.DefaultDigestEvery)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
 	set(&c.HandoverTimeout, DefaultHandoverTimeout)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)

@@ -144,6 +144,7 @@ func (w *Worker) config(p int) partition.Config {
 		CheckpointBytes: w.share(w.cfg.OverlayBytes), // of the generation that is committed and of the next one each
 		CacheBytes:      w.share(w.cfg.CacheBytes),   // the store keeps two halves
 		EmitEvery:       w.cfg.EmitEvery,
+		DigestEvery:     w.cfg.DigestEvery,
 		DrainTimeout:    w.cfg.DrainTimeout,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/triggerd/triggerd/shared/statequery"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
@@ -40,12 +41,13 @@ type actor struct {
 	frozenSeq  uint64    // the last one that is in a frozen or committed generation
 	dirtySince time.Time // when the first message after frozenSeq was applied
 
-	role    role
-	lookout lookout
-	ticker  ticker
-	desk    desk
-	timer   *time.Timer
-	armed   time.Time // when the timer fires; zero = it has fired
+	role     role
+	lookout  lookout
+	comparer comparer
+	ticker   ticker
+	desk     desk
+	timer    *time.Timer
+	armed    time.Time // when the timer fires; zero = it has fired
 }
 
 func newActor(p *Partition) *actor {
@@ -54,6 +56,7 @@ func newActor(p *Partition) *actor {
 	a.outbox.limit = p.cfg.EventsMessage
 	a.sender = sender{p: p, done: make(chan landing, 1)}
 	a.role, a.ticker, a.lookout.seen = newRole(), newTicker(p.cfg), make(chan sighting, 1)
+	a.comparer = comparer{answers: make(chan digestAt, 1), client: statequery.NewClient(p.deps.Broker.Conn)}
 	a.timer = time.NewTimer(p.cfg.PollEvery)
 	a.desk.init(a)
 	return a
@@ -219,6 +222,8 @@ func (a *actor) step(ctx context.Context) error {
 		a.proved(p)
 	case s := <-a.lookout.seen:
 		return a.sighted(s)
+	case d := <-a.comparer.answers:
+		a.compared(d)
 	case <-a.timer.C:
 		a.armed = time.Time{}
 		if a.overtook.number != 0 && a.overSeq == 0 { // the read that was to tell failed
@@ -260,6 +265,7 @@ func (a *actor) apply(d delivery) error {
 	a.count(&res)
 	a.ticker.stale = true
 	a.desk.applied()
+	a.digestHere()
 	return nil
 }
 
@@ -295,6 +301,7 @@ func (a *actor) tend() error {
 	}
 	a.send()
 	a.lookOut(now)
+	a.compare(now)
 	a.checkpoint(now)
 	if err := a.tick(now); err != nil {
 		return err
@@ -356,7 +363,7 @@ func (a *actor) checkOvertaken() error {
 // wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.
 func (a *actor) wake(now time.Time) {
 	next := now.Add(a.cfg.PollEvery)
-	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.lookDue(), a.turnDue(), a.desk.expiry} {
+	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.lookDue(), a.turnDue(), a.compareDue(), a.desk.expiry} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}

@@ -127,6 +127,10 @@ func (d *desk) giveUp(q *question) {
 			d.reply(q, statequery.Reply{Known: known, Error: statequery.WordBehind})
 			return
 		}
+	case q.req.Status != nil: // it says where it is, wherever that is
+		if d.answerStatus(q) == nil {
+			return
+		}
 	case q.req.Outcome != nil && q.lookup == nil && q.req.WaitSeq <= d.a.last.seq:
 		d.giveUpOutcome(q)
 		return

@@ -26,6 +26,7 @@ const (
 	DefaultBrokerTimeout    = 2 * time.Second
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultPollEvery        = time.Second
+	DefaultDigestEvery      = 30 * time.Second
 	DefaultTickBackoff      = 100 * time.Millisecond
 	DefaultTickBackoffLimit = 5 * time.Second
 )
@@ -60,6 +61,7 @@ type Config struct {
 	BrokerTimeout time.Duration // one request to the broker
 	DrainTimeout  time.Duration // how long draining may take to emit and to make the last checkpoint
 	PollEvery     time.Duration // rhythm of asking for the log's last sequence
+	DigestEvery   time.Duration // rhythm in which a standby compares its state with the owner's
 
 	TickBackoff      time.Duration // after the first tick; doubles while ticks change nothing
 	TickBackoffLimit time.Duration
@@ -105,6 +107,7 @@ func (c Config) Validate() error {
 	fault(c.CheckpointEvery < 0, "checkpoint interval %s is negative", c.CheckpointEvery)
 	fault(c.CheckpointUsers < 0, "checkpoint users %d is negative", c.CheckpointUsers)
 	fault(c.CheckpointBytes < 0, "checkpoint bytes %d is negative", c.CheckpointBytes)
+	fault(c.DigestEvery < 0, "digest interval %s is negative", c.DigestEvery)
 	fault(c.EmitEvery < 0, "emit interval %s is negative", c.EmitEvery)
 	fault(c.EventsMessage < 0 || c.EventsMessage > 512<<10, "events message of %d bytes, not within 0 and %d", c.EventsMessage, 512<<10)
 	fault(c.PullBytes < 0 || c.PullBytes > DefaultPullBytes, "pull of %d bytes, not within 0 and %d", c.PullBytes, DefaultPullBytes)
@@ -129,6 +132,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.BrokerTimeout, DefaultBrokerTimeout)
 	fill(&c.DrainTimeout, DefaultDrainTimeout)
 	fill(&c.PollEvery, DefaultPollEvery)
+	fill(&c.DigestEvery, DefaultDigestEvery)
 	fill(&c.TickBackoff, DefaultTickBackoff)
 	fill(&c.TickBackoffLimit, DefaultTickBackoffLimit)
 	return c

@@ -17,6 +17,7 @@ type Metrics struct {
 	outcomes                                               *prometheus.CounterVec // by status
 	conflicts, emitted, commitFailures, ticks              *prometheus.CounterVec
 	questions                                              *prometheus.CounterVec // by answer
+	comparisons                                            *prometheus.CounterVec // by result
 	commitSeconds                                          *prometheus.HistogramVec
 
 	mu      sync.Mutex
@@ -40,6 +41,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		emitted:        counter("events_emitted_total", "Events of this owner known to be in EVENTS."),
 		commitFailures: counter("checkpoint_failures_total", "Attempts to write a checkpoint that failed."),
 		ticks:          counter("ticks_total", "Ticks appended to the log."),
+		comparisons:    counter("digest_comparisons_total", "Comparisons of a standby's state with its owner's: equal, different (an alarm), or missed.", "result"),
 		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word.", "answer"),
 		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
 			"Time to write a checkpoint.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
@@ -79,6 +81,7 @@ func (m *Metrics) attach(p *Partition) {
 		m.commitFailures, m.ticks} {
 		c.WithLabelValues(p.label())
 	}
+	m.comparisons.WithLabelValues(p.label(), digestsDifferent)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for former := range m.running { // a halted one that is started anew

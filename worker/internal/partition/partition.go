@@ -115,7 +115,7 @@ func (p *Partition) Check() (detail string, err error) {
 	case f.state != Serving:
 		err = fmt.Errorf("partition %d is %s", p.cfg.Partition, f.state)
 	}
-	return detail, errors.Join(err, f.sourceErr, f.emitErr, f.commitErr)
+	return detail, errors.Join(err, f.sourceErr, f.emitErr, f.commitErr, f.digestErr)
 }
 
 // Status is a partition for the admin page.

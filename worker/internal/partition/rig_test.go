@@ -113,8 +113,21 @@ type run struct {
 	err  error // after done
 }
 
-// start runs a partition on file until the test ends.
+// start runs a partition on file, as owner, until the test ends.
 func (r *rig) start(file string, change ...func(*Config, *Deps)) *run {
+	r.t.Helper()
+	return r.run(r.make(file, change))
+}
+
+// standby runs one as a standby.
+func (r *rig) standby(file string, change ...func(*Config, *Deps)) *run {
+	r.t.Helper()
+	p := r.make(file, change)
+	p.Follow()
+	return r.run(p)
+}
+
+func (r *rig) make(file string, change []func(*Config, *Deps)) *Partition {
 	r.t.Helper()
 	cfg := Config{Partition: 0, Path: file, CheckpointEvery: 50 * time.Millisecond, PollEvery: 50 * time.Millisecond}
 	deps := Deps{Broker: r.broker, Logger: slog.New(slog.NewTextHandler(testLog{r.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))}
@@ -124,8 +137,12 @@ func (r *rig) start(file string, change ...func(*Config, *Deps)) *run {
 	if err := cfg.Validate(); err != nil {
 		r.t.Fatal(err)
 	}
+	return New(cfg, deps)
+}
+
+func (r *rig) run(p *Partition) *run {
 	ctx, cancel := context.WithCancel(context.Background())
-	x := &run{Partition: New(cfg, deps), t: r.t, stop: cancel, done: make(chan struct{})}
+	x := &run{Partition: p, t: r.t, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(x.done)
 		x.err = x.Run(ctx)

@@ -47,6 +47,7 @@ type facts struct {
 	checkpointAt  time.Time // until when the checkpoint holds everything; zero = everything is in it
 
 	sourceErr, emitErr, commitErr error // what is being tried again
+	digestErr                     error // the owner and this standby differ
 
 	next int64 // time of the oldest unapplied message in Unix milliseconds; 0 = none, or not known; filled in by view.read
 }
