@@ -112,19 +112,20 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// settled waits until each partition is served by one of the workers alone, the shares are even, and all agree.
+// settled waits until each partition is served by one of the workers alone and followed by another, the shares are even, and all agree.
 func (f *fleet) settled(mates ...*mate) {
 	f.t.Helper()
 	natstest.Eventually(f.t, func() bool {
-		total := 0
+		total, standbys := 0, 0
 		for _, m := range mates {
 			n := m.servesAlone(mates)
+			standbys += m.follows()
 			if n < shares/len(mates) || n > (shares+len(mates)-1)/len(mates) {
 				return false
 			}
 			total += n
 		}
-		return total == shares
+		return total == shares && (standbys == shares || len(mates) == 1 && standbys == 0)
 	}, "%d workers share the partitions", len(mates))
 }
 
@@ -147,6 +148,16 @@ func (m *mate) servesAlone(mates []*mate) int {
 		}
 	}
 	return served
+}
+
+// follows counts what the worker stands by for, caught up.
+func (m *mate) follows() (n int) {
+	for _, h := range m.all() {
+		if h.State() == partition.Following && !h.Leading() {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *Worker) owner(p int) string {

@@ -94,7 +94,7 @@ func (p *proc) signal(s os.Signal) {
 	}
 }
 
-// serving is what the worker has; nil if one of it does not serve.
+// serving is what the worker serves; nil if it has anything that it neither serves nor follows.
 func (p *proc) serving() (list []int) {
 	resp, err := http.Get("http://" + p.admin + "/partitions")
 	if err != nil {
@@ -111,7 +111,11 @@ func (p *proc) serving() (list []int) {
 		return nil
 	}
 	for _, s := range page.Partitions {
-		if s.State != "serving" {
+		switch s.State {
+		case "following":
+			continue
+		case "serving":
+		default:
 			return nil
 		}
 		list = append(list, s.Partition)

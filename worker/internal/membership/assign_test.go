@@ -156,3 +156,44 @@ func TestHaltedPartitions(t *testing.T) {
 		t.Errorf("all have tried (-before +after):\n%s", d)
 	}
 }
+
+// Workers of different versions must agree about this too: a standby that nobody expects is no standby.
+func TestStandbysGolden(t *testing.T) {
+	members := []Member{{ID: "w1", Home: "red"}, {ID: "w2", Home: "green"}, {ID: "w3", Home: "blue"}}
+	for _, c := range []struct {
+		name    string
+		members []Member
+		want    []string
+	}{
+		{"one", members[:1], []string{"", "", "", "", "", "", "", ""}},
+		{"two", members[:2], []string{"w2", "w1", "w2", "w2", "w1", "w1", "w1", "w2"}},
+		{"three", members, []string{"w2", "w1", "w1", "w2", "w3", "w2", "w2", "w3"}},
+		{"the other one leaves", []Member{members[0], {ID: "w2", Home: "green", Leaving: true}}, []string{"", "", "", "", "", "", "", ""}},
+	} {
+		if d := cmp.Diff(c.want, Standbys(Assign(8, c.members), c.members)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, d)
+		}
+	}
+}
+
+// Whoever vanishes, its partitions go to their standbys.
+func TestStandbyIsTheNextOwner(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, members := drawPartitions(t), draw(t, 2)
+		for i := range members {
+			members[i].Halted = rapid.SliceOfN(rapid.IntRange(0, p-1), 0, 2).Draw(t, "halted")
+		}
+		owners := Assign(p, members)
+		standbys := Standbys(owners, members)
+		gone := rapid.IntRange(0, len(members)-1).Draw(t, "gone")
+		next := Assign(p, slices.Concat(members[:gone], members[gone+1:]))
+		for n, owner := range owners {
+			if owner == members[gone].ID && next[n] != standbys[n] {
+				t.Fatalf("partition %d goes to %s, its standby is %s", n, next[n], standbys[n])
+			}
+			if standbys[n] == "" || standbys[n] == owner {
+				t.Fatalf("partition %d of %s has the standby %q", n, owner, standbys[n])
+			}
+		}
+	})
+}

@@ -262,3 +262,27 @@ func TestUnreadableMember(t *testing.T) {
 	r.join("b", "home-b", nil)
 	a.sees("a", "b")
 }
+
+// A worker that was not heard of for a TTL does not claim to serve what it had, not even in the renewal that brings it back: its next owners would
+// let go of it, although nobody knows yet what was missed.
+func TestLapse(t *testing.T) {
+	r := newRig(t)
+	a, b := r.join("a", "home-a", nil), r.join("b", "home-b", nil)
+	a.sees("a", "b")
+	a.Say(func(self *Member) { self.Serves, self.Follows, self.Halted = []int{1}, []int{2}, []int{3} })
+	natstest.Eventually(t, func() bool { m, _ := b.View().Find("a"); return m.Serving(1) }, "b hears what a says")
+	a.kill() // what follows is one step of its life
+	a.putAt = a.putAt.Add(-2 * a.ttl())
+	a.renewOnce(t.Context(), a.bucket(), a.ttl())
+	natstest.Eventually(t, func() bool { m, ok := b.View().Find("a"); return ok && !m.Serving(1) }, "b hears that a serves nothing")
+	if m, _ := b.View().Find("a"); len(m.Follows) > 0 || len(m.Halted) != 1 {
+		t.Errorf("a says %+v", m)
+	}
+	if n := a.View().Lapses; n != 1 {
+		t.Errorf("%d lapses", n)
+	}
+	a.renewOnce(t.Context(), a.bucket(), a.ttl())
+	if n := a.View().Lapses; n != 1 {
+		t.Errorf("%d lapses after a renewal in time", n)
+	}
+}

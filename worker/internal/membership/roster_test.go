@@ -198,3 +198,33 @@ func TestOneMemberForEachHome(t *testing.T) {
 		t.Errorf("ghosts are %v", got)
 	}
 }
+
+// When somebody was last heard of says since when its partitions have stood still.
+func TestGone(t *testing.T) {
+	p := newTape(t)
+	p.put("killed")
+	p.put("leaving", func(m *Member) { m.Leaving = true })
+	p.put("restarted")
+	start := p.local
+	p.roster.listed = true
+	p.pass(time.Second)
+	p.send("leaving", nil)   // deleted by itself: it worked until now
+	p.send("restarted", nil) // deleted by its successor
+	p.pass(time.Second)
+	p.put("other")
+	p.pass(2 * time.Second)
+	p.put("other")
+	p.pass(2100 * time.Millisecond)
+	p.put("other")
+	p.expect("other")
+	for id, want := range map[string]time.Time{"killed": start, "leaving": start.Add(time.Second), "restarted": start} {
+		if at, ok := p.roster.gone[id]; !ok || !at.Equal(want) {
+			t.Errorf("%s was last heard of at %s, %v; want %s", id, at, ok, want)
+		}
+	}
+	p.pass(2 * keepGone)
+	p.send("other", nil)
+	if len(p.roster.gone) != 1 {
+		t.Errorf("remembered are %v", p.roster.gone)
+	}
+}
