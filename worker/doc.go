@@ -14,14 +14,17 @@
 // # Ownership
 //
 // Workers know of each other through keys that they renew (package membership), and each computes from the same set which partitions are its own. A
-// partition that falls to a worker is started there at once, from that worker's own file if it has one, else from the first record of the log.
-// The worker that had it goes on serving it until the new one says that it serves, at most for Config.HandoverTimeout; then it drains.
-// So while a partition moves it has two owners, which is harmless: each derives the same state into its own file, EVENTS-p takes each event from
-// whoever comes first, and an answer says up to where its worker has applied.
+// partition that falls to a worker is started there at once. The worker that had it goes on serving it until the new one says that it serves, at most
+// for Config.HandoverTimeout; then it stands by, or drains. So while a partition moves it has two owners, which is harmless: each derives the
+// same state into its own file, EVENTS-p takes each event from whoever comes first, and an answer says up to where its worker has applied.
+//
+// Unless Config.NoStandby is set, the worker that would own a partition if its owner vanished stands by: it follows the partition, and becomes its owner
+// without reading anything but the end of the log.
 //
 // A worker that is told to stop says so, goes on until others serve what it has, at most for Config.LeaveTimeout, drains, and deletes its
-// key. One that dies is found out when its key has not been renewed for the bucket's TTL; the others then take over as above. One that cannot
-// renew goes on: it is cut off, or all are.
+// key. One that dies is found out when its key has not been renewed for the bucket's TTL; the standbys then take over. One that cannot
+// renew goes on: it is cut off, or all are. When it renews again after more than a TTL it does not claim to serve anything before it has applied what it
+// missed.
 //
 // # Ordering
 //
@@ -35,8 +38,9 @@
 //
 // # Metrics
 //
-// A partition's gauges are shown by its owner alone, which is, while it moves, the new one; that it has halted here is shown as long as the
-// process lives. Counters stay, since they say what happened here.
+// A partition's gauges are shown by its owner alone, which is, while it moves, the new one; a standby shows how far behind it is; that a
+// partition has halted here is shown as long as the process lives. Counters stay, since they say what happened here, except that a standby counts no
+// triggers.
 //
 // # Concurrency
 //

@@ -134,7 +134,7 @@ func (f *fleet) settled(mates ...*mate) {
 func (m *mate) servesAlone(mates []*mate) int {
 	served := 0
 	for _, h := range m.all() {
-		if !h.Leading() && h.State() == partition.Following {
+		if h.standsBy() {
 			continue
 		}
 		if !h.Serving() {
@@ -153,7 +153,7 @@ func (m *mate) servesAlone(mates []*mate) int {
 // follows counts what the worker stands by for, caught up.
 func (m *mate) follows() (n int) {
 	for _, h := range m.all() {
-		if h.State() == partition.Following && !h.Leading() {
+		if h.standsBy() {
 			n++
 		}
 	}

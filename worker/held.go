@@ -4,10 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
@@ -70,10 +66,10 @@ func (s *supervisor) moved(p int, h *held, in bool) {
 	if cause == "" {
 		cause = causeStart
 	}
-	s.moves.WithLabelValues(direction, cause).Inc()
+	s.metrics.moves.WithLabelValues(direction, cause).Inc()
 	attrs := []any{"partition", p, "direction", direction, "cause", cause, "duration", s.deps.Now().Sub(since)}
 	if stall, known := s.stall(p, h); in && known {
-		s.stalls.WithLabelValues(cause).Observe(stall.Seconds())
+		s.metrics.stalls.WithLabelValues(cause).Observe(stall.Seconds())
 		attrs = append(attrs, "from", h.before, "stall", stall)
 	}
 	if !in && s.owners != nil && s.owners[p] != s.id() {
@@ -93,15 +89,4 @@ func (s *supervisor) stall(p int, h *held) (time.Duration, bool) {
 	}
 	since, ok := s.hold.GoneSince(h.before)
 	return max(0, s.deps.Now().Sub(since)), ok
-}
-
-func newStalls(reg prometheus.Registerer) *prometheus.HistogramVec {
-	return promauto.With(reg).NewHistogramVec(telemetry.Histogram("triggerd_worker_move_stall_seconds",
-		"For how long nobody served a partition that this worker began to serve, counted from when its former owner was last heard of; 0 if that one still served it.",
-		prometheus.ExponentialBuckets(0.01, 2, 14)), []string{"cause"})
-}
-
-func newMoves(reg prometheus.Registerer) *prometheus.CounterVec {
-	return promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: "triggerd_worker_moves_total",
-		Help: "Partitions that this worker began to serve (in) or gave up (out), by cause."}, []string{"direction", "cause"})
 }

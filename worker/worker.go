@@ -34,9 +34,8 @@ type Deps struct {
 type Worker struct {
 	cfg     Config
 	deps    Deps
-	metrics *partition.Metrics
-	moves   *prometheus.CounterVec
-	stalls  *prometheus.HistogramVec
+	metrics metrics
+	parts   *partition.Metrics
 	members atomic.Pointer[membership.Membership] // nil before Run
 	ready   chan struct{}
 	settled sync.Once
@@ -63,8 +62,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	w := &Worker{cfg: cfg, deps: deps, metrics: partition.NewMetrics(deps.Registerer), moves: newMoves(deps.Registerer), stalls: newStalls(deps.Registerer),
+	w := &Worker{cfg: cfg, deps: deps, parts: partition.NewMetrics(deps.Registerer),
 		ready: make(chan struct{}), partitions: make(map[int]*held)}
+	w.metrics = newMetrics(deps.Registerer, w.count)
 	for p := range deps.Broker.Partitions() {
 		deps.Health.Register(fmt.Sprintf("partition %d", p), func() (string, error) { return w.check(p) })
 	}

@@ -15,7 +15,7 @@
 //
 // Each worker keeps a key in the bucket MEMBERS and puts it anew every third of the bucket's TTL, and at once when it has something to say.
 // Everybody watches the bucket, so all see the same messages in the same order, if not at the same moment. [Membership.View] is unknown
-// until the worker's own key is stored and the bucket is listed once. [Assign] is a pure function: equal views make equal owners.
+// until the worker's own key is stored and the bucket is listed once. [Assign] and [Standbys] are pure functions: equal views make equal owners.
 //
 // A member is gone when it deletes its key, or when it has not been heard of for a TTL. That time is counted by the server's timestamps of what
 // the others put, and between two of them by the local clock, but never longer than renewals are apart: while nothing is heard,

@@ -10,6 +10,13 @@
 // A life goes through the states in this order: opening → checking → replaying → serving → draining → stopped; halted
 // takes the place of stopped wherever going on would mean guessing.
 //
+// # Roles
+//
+// [Partition.Lead] and [Partition.Follow] say at any time what a partition is to be. Whoever leads emits, ticks and, once it has applied all that was in
+// the log when it was told to, serves. Whoever follows is a standby: replaying → following; it applies and makes checkpoints as well, and learns
+// from EVENTS-p itself what its owner has emitted. What that has not emitted yet the standby keeps, within the bounds, so that it can go on from any event when it is to
+// lead. Now and then it compares a digest of its state with the owner's at the same position.
+//
 // # Ordering
 //
 // One goroutine, the actor, owns the machine, the store, the outbox and the questions that wait. It does one thing at a time: apply

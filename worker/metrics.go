@@ -1,0 +1,44 @@
+package worker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/worker/internal/partition"
+)
+
+// metrics are the worker's own; those of the partitions are package partition's.
+type metrics struct {
+	moves  *prometheus.CounterVec   // by direction, cause
+	stalls *prometheus.HistogramVec // by cause
+}
+
+// newMetrics registers with reg; nil leaves them unregistered but working. count counts what runs here now.
+func newMetrics(reg prometheus.Registerer, count func(func(*held) bool) float64) metrics {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "triggerd_worker_owned_partitions", Help: "Partitions that this worker serves."},
+		func() float64 { return count((*held).Serving) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "triggerd_worker_standby_partitions", Help: "Partitions that this worker follows, caught up, to take over at once."},
+		func() float64 { return count((*held).standsBy) })
+	return metrics{
+		moves: f.NewCounterVec(prometheus.CounterOpts{Name: "triggerd_worker_moves_total",
+			Help: "Partitions that this worker began to serve (in) or gave up (out), by cause."}, []string{"direction", "cause"}),
+		stalls: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_move_stall_seconds",
+			"For how long nobody served a partition that this worker began to serve, from when its former owner was last heard of; 0 if that one still served it.",
+			prometheus.ExponentialBuckets(0.01, 2, 14)), []string{"cause"}),
+	}
+}
+
+// standsBy says whether the partition follows, caught up.
+func (h *held) standsBy() bool { return !h.Leading() && h.State() == partition.Following }
+
+// count counts what runs here.
+func (w *Worker) count(is func(*held) bool) (n float64) {
+	for _, h := range w.all() {
+		if is(h) {
+			n++
+		}
+	}
+	return n
+}
