@@ -16,11 +16,8 @@ const (
 	DefaultCacheBytes   = 128 << 20 // users who are not being written to
 )
 
-// How long a planned move may take, by default. While it lasts both workers serve.
-const (
-	DefaultHandoverTimeout = 5 * time.Minute
-	DefaultLeaveTimeout    = 15 * time.Second // with the drain's it fits into the 30 s that most service managers give
-)
+// DefaultLeaveTimeout fits, with the drain's, into the 30 s that most service managers give.
+const DefaultLeaveTimeout = 15 * time.Second
 
 // Config is a worker's settings. Zero values are replaced by the defaults, except DataDir.
 type Config struct {
@@ -35,9 +32,8 @@ type Config struct {
 	DigestEvery     time.Duration // rhythm in which standbys compare their state with their owners'
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
 
-	NoStandby       bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
-	HandoverTimeout time.Duration // how long a partition that moved stays here as well while its next owner catches up
-	LeaveTimeout    time.Duration // the same for all partitions together when the worker is told to stop
+	NoStandby    bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
+	LeaveTimeout time.Duration // how long others may take to catch up with what is here when the worker is told to stop
 }
 
 // RegisterFlags adds the flags and sets their defaults.
@@ -51,7 +47,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.DigestEvery, "digest-every", c.DigestEvery, "`time` between two comparisons of a standby's state with its owner's")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
 	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
-	fs.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "longest `time` that a partition is kept while its next owner catches up")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
 }
 
@@ -72,7 +67,6 @@ func (c *Config) Validate() error {
 	fault(filled.EmitEvery < 0 || filled.EmitEvery > time.Second, "-emit-every is %s, not within 0 and 1s", filled.EmitEvery)
 	fault(filled.DigestEvery < 100*time.Millisecond, "-digest-every is %s, under 100ms", filled.DigestEvery)
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
-	fault(filled.HandoverTimeout < 0, "-handover-timeout is %s, under 0", filled.HandoverTimeout)
 	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
 	return errors.Join(faults...)
 }
@@ -85,7 +79,6 @@ func (c *Config) fill() {
 	set(&c.EmitEvery, partition.DefaultEmitEvery)
 	set(&c.DigestEvery, partition.DefaultDigestEvery)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
-	set(&c.HandoverTimeout, DefaultHandoverTimeout)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)
 }
 

@@ -14,8 +14,8 @@
 // # Ownership
 //
 // Workers know of each other through keys that they renew (package membership), and each computes from the same set which partitions are its own. A
-// partition that falls to a worker is started there at once. The worker that had it goes on serving it until the new one says that it serves, at most
-// for Config.HandoverTimeout; then it stands by, or drains. So while a partition moves it has two owners, which is harmless: each derives the
+// partition that falls to a worker is started there at once. The worker that had it goes on serving it until the new one says that it
+// serves, however long that takes; then it stands by, or drains. So while a partition moves it has two owners, which is harmless: each derives the
 // same state into its own file, EVENTS-p takes each event from whoever comes first, and an answer says up to where its worker has applied.
 //
 // Unless Config.NoStandby is set, the worker that would own a partition if its owner vanished stands by: it follows the partition, and becomes its owner

@@ -24,13 +24,12 @@ type held struct {
 	*partition.Partition
 	stop context.CancelFunc
 
-	cause     string    // of the last move
-	since     time.Time // when it fell to this worker
-	before    string    // whose it was before that; empty: not known
-	released  time.Time // when it fell to another worker; zero: it has not
-	releaseBy time.Time // when waiting for that one ends
-	served    bool      // as of the last look
-	stopped   bool      // it was told to drain
+	cause    string    // of the last move
+	since    time.Time // when it fell to this worker
+	before   string    // whose it was before that; empty: not known
+	released time.Time // when it fell to another worker; zero: it has not
+	served   bool      // as of the last look
+	stopped  bool      // it was told to drain
 }
 
 // lead tells the partition its role, if it is another one.

@@ -148,32 +148,28 @@ func (s *supervisor) keep(p int, h *held) {
 		}
 	}
 	h.lead(true)
-	h.released, h.releaseBy = time.Time{}, time.Time{}
+	h.released = time.Time{}
 }
 
-// release lets p go when its next owner serves it, when that takes too long, or when there is nobody who could. Here it goes on as a standby, if
-// it is to.
+// release lets p go when its next owner serves it, or when there is nobody who could; when leaving, at last when the time for that is over. Here it goes
+// on as a standby, if it is to.
 func (s *supervisor) release(p int, h *held) {
-	now := s.deps.Now()
-	if h.releaseBy.IsZero() {
-		h.released, h.releaseBy, h.cause = now, now.Add(s.cfg.HandoverTimeout), s.view.Cause
+	now, leaving := s.deps.Now(), !s.leaveBy.IsZero()
+	if h.released.IsZero() {
+		h.released, h.cause = now, s.view.Cause
 	}
-	if !s.leaveBy.IsZero() {
+	if leaving {
 		h.cause = causeStopping
-		if s.leaveBy.Before(h.releaseBy) {
-			h.releaseBy = s.leaveBy
-		}
 	}
-	if h.State() == partition.Serving && now.Before(h.releaseBy) && !s.taken(p) {
-		return
-	}
-	if s.standsBy(p) && s.leaveBy.IsZero() {
+	late := leaving && !now.Before(s.leaveBy)
+	switch {
+	case h.State() == partition.Serving && !late && !s.taken(p):
+	case s.standsBy(p) && !leaving:
 		h.lead(false)
-		h.releaseBy = time.Time{}
-		return
+	default:
+		h.stopped = true
+		h.stop()
 	}
-	h.stopped = true
-	h.stop()
 }
 
 // taken says whether the next owner serves p, or there is nobody to wait for: nobody is left, nobody can be told, or it has halted there.
@@ -249,15 +245,13 @@ func (s *supervisor) idle() bool {
 // maxWait is how long nothing at all may be looked at, in case that the wall clock is set.
 const maxWait = time.Second
 
-// wait is when the next release is due.
+// wait is when waiting for others ends.
 func (s *supervisor) wait() time.Duration {
-	next := maxWait
-	for _, h := range s.partitions {
-		if !h.releaseBy.IsZero() {
-			next = min(next, h.releaseBy.Sub(s.deps.Now()))
-		}
+	left := s.leaveBy.Sub(s.deps.Now())
+	if s.leaveBy.IsZero() || left < 0 {
+		return maxWait
 	}
-	return max(next, time.Millisecond)
+	return min(left+time.Millisecond, maxWait)
 }
 
 func poke(ch chan<- struct{}) {
