@@ -21,6 +21,8 @@ func (s *Store) Commit() (err error) {
 	if g.committed.Load() {
 		return nil
 	}
+	s.file.writing.Lock() // before readers have to take transactions of their own
+	defer s.file.writing.Unlock()
 	s.file.setCommitting(true)
 	defer s.file.setCommitting(false)
 	if err := s.file.commit(g, s.opts.Failpoint); err != nil {
@@ -65,6 +67,7 @@ func (w *writer) write(g *generation) error {
 	if err := g.changes(nil, &arena{}, w.put); err != nil {
 		return err
 	}
+	g.digest = w.sums.digest(&g.checkpoint.Head)
 	return writeMeta(w.tx, &g.checkpoint, &w.sums)
 }
 

@@ -5,7 +5,8 @@
 //
 // Open, give the Store to a machine as its machine.Store, apply messages. Now and then, between two messages: Freeze
 // with the checkpoint that the state belongs to, SetEmitted when it is known, Commit in a goroutine, and Release when
-// Commit has returned nil. After a crash Last is the checkpoint from which the log has to be replayed.
+// Commit has returned nil. After a crash Last is the checkpoint from which the log has to be replayed. CopyTo copies the last checkpoint into
+// another file; OpenReadOnly looks at a file without changing it.
 //
 // # Layers
 //
@@ -31,7 +32,7 @@
 //
 // # Concurrency
 //
-// All methods are for the partition's goroutine, except that Commit runs beside them. Close waits
-// for a Commit that is running. Commit needs no read to come to an end but the one that is in progress: while it runs,
+// All methods are for the partition's goroutine, except that Commit and CopyTo run beside them; those two take turns. Close waits
+// for whichever is running. Commit needs no read to come to an end but the one that is in progress: while it runs,
 // every read from the file has a transaction of its own, because bbolt cannot let its file grow under an open one.
 package store

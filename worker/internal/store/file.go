@@ -35,7 +35,8 @@ var fillPercent = [tableEnd]float64{users: 0.7, due: 0.9, scheduled: 0.95, outco
 
 // file is the bbolt file and the transaction that lookups share.
 type file struct {
-	db *bbolt.DB
+	db      *bbolt.DB
+	writing sync.Mutex // held by a commit, and by a copy
 
 	mu         sync.Mutex
 	open       *reader // kept between lookups; nil while committing

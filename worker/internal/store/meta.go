@@ -134,6 +134,14 @@ func (m *metadata) readSums(b *bbolt.Bucket) error {
 	return err
 }
 
+// digest is that of the checkpoint; 0 without one.
+func (m *metadata) digest() uint64 {
+	if !m.has {
+		return 0
+	}
+	return m.sums.digest(&m.checkpoint.Head)
+}
+
 // checkLog compares whose state it is with whose is wanted.
 func (m *metadata) checkLog(opts Options) error {
 	if opts.LogID == "" || !m.hasLog || m.logID == opts.LogID && m.partition == opts.Partition {

@@ -34,6 +34,8 @@ type Options struct {
 
 	// Failpoint, if set, is called by Commit at StepInTransaction. An error aborts the transaction, as a crash would. For tests.
 	Failpoint func(step string) error
+
+	readOnly bool
 }
 
 func (o Options) withDefaults() Options {
@@ -48,7 +50,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) bolt() *bbolt.Options {
 	return &bbolt.Options{
-		Timeout: o.LockTimeout, MaxSize: int(o.MaxSize), FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+		Timeout: o.LockTimeout, MaxSize: int(o.MaxSize), FreelistType: bbolt.FreelistMapType, NoStatistics: true, ReadOnly: o.readOnly,
 	}
 }
 
@@ -65,11 +67,17 @@ func Open(path string, opts Options) (*Store, error) {
 }
 
 func open(path string, opts Options) (*Store, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, opts); err != nil {
+			return nil, err
+		}
+	}
+	return openExisting(path, opts)
+}
+
+func openExisting(path string, opts Options) (*Store, error) {
 	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = create(path, opts)
-	case err == nil && info.Size() < minSize: // bbolt would begin a new file in an empty one
+	if err == nil && info.Size() < minSize { // bbolt would begin a new file in an empty one
 		err = corrupt("it has %d bytes, fewer than any whole file", info.Size())
 	}
 	if err != nil {
@@ -162,7 +170,8 @@ func (s *Store) load() (err error) {
 			return err
 		}
 	}
-	s.last, s.has = meta.checkpoint, meta.has
+	s.last, s.has, s.lastDigest = meta.checkpoint, meta.has, meta.digest()
+	s.logID, s.partition, s.hasLog = meta.logID, meta.partition, meta.hasLog
 	return errors.Join(checkSize(r.tx), meta.checkLog(s.opts))
 }
 

@@ -40,6 +40,11 @@ type Store struct {
 	last Checkpoint
 	has  bool // last is a checkpoint
 
+	lastDigest uint64 // of last
+	logID      string // what the file says of itself
+	partition  int
+	hasLog     bool
+
 	active *generation
 	frozen *generation // nil: none
 	cache  cache
@@ -92,7 +97,8 @@ func (s *Store) Release() {
 		panic("store: release of a generation that is not committed")
 	}
 	s.sched.release(s)
-	s.last, s.has = s.frozen.checkpoint, true
+	s.last, s.has, s.lastDigest = s.frozen.checkpoint, true, s.frozen.digest
+	s.logID, s.partition, s.hasLog = s.last.LogID, s.last.Partition, true
 	s.cache.retire(s.frozen)
 	s.frozen = nil
 }
@@ -107,6 +113,7 @@ func (s *Store) Close() error { return s.file.close() }
 // partition goroutine's.
 type generation struct {
 	checkpoint Checkpoint // once frozen
+	digest     uint64     // of the file with this generation in it; once committed
 	committed  atomic.Bool
 
 	index map[string]int32 // user key to users
