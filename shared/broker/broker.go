@@ -3,8 +3,9 @@
 //
 // # Usage
 //
-// Every process calls Ensure once, before anything else, and CheckLog after every reconnect; a command that only looks, or decides, calls Open. LastSeq, Message, LastEvents
-// and KVGet read from the stream's leader, so they see all that was acknowledged before they were called.
+// Every process calls Ensure once, before anything else, and CheckLog after every reconnect; a command that only looks, or decides, calls Open.
+// LastSeq, Extent, Message, LastEvents, KVGet, LastOf and NextOf read from the stream's leader, so they see all that was acknowledged before
+// they were called.
 //
 // # Identity
 //
@@ -105,16 +106,8 @@ func (b *Broker) samePartitions(have string) error {
 
 // LastSeq asks the stream's leader for the last sequence of TRIGGERS-p.
 func (b *Broker) LastSeq(ctx context.Context, p int) (uint64, error) {
-	var reply struct {
-		State struct {
-			LastSeq uint64 `json:"last_seq"`
-		} `json:"state"`
-	}
-	err := b.ask(ctx, "$JS.API.STREAM.INFO."+TriggersStream(p), nil, &reply)
-	if err != nil {
-		return 0, fmt.Errorf("read last sequence of %s: %w", TriggersStream(p), err)
-	}
-	return reply.State.LastSeq, nil
+	_, last, err := b.Extent(ctx, p)
+	return last, err
 }
 
 // Message reads one message of TRIGGERS-p from the leader. jetstream.ErrMsgNotFound if it is not there.
@@ -151,6 +144,7 @@ func (b *Broker) KVGet(ctx context.Context, bucket, key string) (value []byte, r
 type messageQuery struct {
 	Seq           uint64 `json:"seq,omitempty"`
 	LastBySubject string `json:"last_by_subj,omitempty"`
+	NextBySubject string `json:"next_by_subj,omitempty"` // at Seq or after it
 }
 
 // read asks a stream's leader for a message. Whether the stream allows direct gets, which followers answer, is

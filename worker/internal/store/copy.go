@@ -21,9 +21,6 @@ type Copied struct {
 // ErrEmpty: the file has no checkpoint yet, so there is nothing to copy.
 var ErrEmpty = errors.New("file has no checkpoint yet")
 
-// copyStep is how much is written between two looks at the context.
-const copyStep = 4 << 20
-
 // CopyTo writes the last committed checkpoint into a file of its own, as fast as the disk allows. It may be called from any goroutine, beside
 // the partition's; a Commit waits until it is over, and it for a Commit. So nobody waits for its transaction: bbolt holds
 // up all readers while a commit that wants to map a larger file waits for the oldest of them.
@@ -80,7 +77,7 @@ func writeCopy(ctx context.Context, tx *bbolt.Tx, path string) (size int64, err 
 	return size, err
 }
 
-// cautious writes in steps and stops when its context ends.
+// cautious stops when its context ends. It is written to in small pieces.
 type cautious struct {
 	ctx context.Context
 	w   io.Writer
@@ -88,13 +85,8 @@ type cautious struct {
 }
 
 func (c *cautious) Write(p []byte) (n int, err error) {
-	for len(p) > 0 && c.err == nil {
-		if c.err = c.ctx.Err(); c.err != nil {
-			break
-		}
-		var m int
-		m, c.err = c.w.Write(p[:min(len(p), copyStep)])
-		n, p = n+m, p[m:]
+	if c.err = c.ctx.Err(); c.err == nil {
+		n, c.err = c.w.Write(p)
 	}
 	return n, c.err
 }
