@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -9,7 +10,10 @@ import (
 // Verify reads the whole file: every entry is found by its key and has its checksum, and the digests of the tables are those
 // of their entries. What is not committed is not looked at. It takes about a microsecond for an entry, and holds up a
 // Commit that runs meanwhile.
-func (s *Store) Verify() (err error) {
+func (s *Store) Verify() error { return s.VerifyContext(context.Background()) }
+
+// VerifyContext is Verify until ctx ends.
+func (s *Store) VerifyContext(ctx context.Context) (err error) {
 	r, err := s.file.read()
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -21,7 +25,11 @@ func (s *Store) Verify() (err error) {
 		return fmt.Errorf("verify: %w", err)
 	}
 	var found sums
+	seen := 0
 	err = scan(r.tx, func(t table, hour int64, key, sealed []byte) error {
+		if seen++; seen%verifyStep == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if content, err := r.get(t, hour, key); err != nil {
 			return err
 		} else if content == nil {
@@ -38,6 +46,9 @@ func (s *Store) Verify() (err error) {
 	}
 	return nil
 }
+
+// verifyStep is how many entries are read between two looks at the context.
+const verifyStep = 1000
 
 // scan visits all entries of the file.
 func scan(tx *bbolt.Tx, visit sink) error {
