@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/statequery"
@@ -15,8 +16,9 @@ import (
 // actor is a running partition. Its fields belong to the goroutine of Run.
 type actor struct {
 	*Partition
+	born    time.Time
 	store   *store.Store
-	machine *machine.Machine
+	machine *machine.Machine // nil: not begun yet
 
 	last    mark   // the last message applied
 	derived uint64 // the last event number derived
@@ -41,6 +43,9 @@ type actor struct {
 	frozenSeq  uint64    // the last one that is in a frozen or committed generation
 	dirtySince time.Time // when the first message after frozenSeq was applied
 
+	suspicion chan error   // that the file is damaged
+	logged    atomic.Int64 // bytes of the log's payload applied
+
 	role     role
 	lookout  lookout
 	comparer comparer
@@ -51,7 +56,7 @@ type actor struct {
 }
 
 func newActor(p *Partition) *actor {
-	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), stopSource: func() {}}
+	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), suspicion: make(chan error, 1), born: p.deps.Now(), stopSource: func() {}}
 	a.work, a.cancel = context.WithCancel(context.Background())
 	a.outbox.limit = p.cfg.EventsMessage
 	a.sender = sender{p: p, done: make(chan landing, 1)}
@@ -64,48 +69,34 @@ func newActor(p *Partition) *actor {
 
 // live goes through the states. nil means drained.
 func (a *actor) live(ctx context.Context) error {
-	if err := a.open(); err != nil {
+	if err := a.open(ctx); err != nil || a.machine == nil {
 		return err
 	}
-	a.enter(Checking, nil)
 	if err := a.check(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	a.enter(Replaying, nil)
 	a.startSource()
 	a.spawn(a.poll)
-	if err := a.loop(ctx); err != nil {
+	endSnapshots := a.keepSnapshots()
+	err := a.loop(ctx)
+	endSnapshots()
+	if err != nil {
 		return err
 	}
 	a.enter(Draining, nil)
 	return a.drain()
 }
 
-// open opens the file and continues from its checkpoint.
-func (a *actor) open() error {
-	st, err := store.Open(a.cfg.Path, a.storeOptions())
-	if err != nil {
-		return a.halt("the partition's file cannot be opened", "see the cause; "+doNotDelete+"then restart", err)
-	}
-	a.store = st
-	c, ok := st.Last()
-	if ok {
-		a.last = mark{seq: c.Seq, time: c.Time, hash: c.Hash}
-		a.derived, a.frozenSeq = c.Head.Events, c.Seq
-	}
-	a.machine = machine.New(a.cfg.Partition, c.Head, watched{st, &a.desk})
-	a.view.update(func(f *facts) {
-		f.applied, f.events, f.checkpointSeq, f.pending = c.Seq, c.Head.Events, c.Seq, c.Head.Pending
-	})
-	return nil
-}
-
 // check waits for the broker and sees whether log and events are those that the file belongs to. It returns nil without a result when
 // ctx ends.
-func (a *actor) check(ctx context.Context) error {
+func (a *actor) check(ctx context.Context) error { return a.patiently(ctx, a.checkOnce) }
+
+// patiently repeats a look at the broker until it succeeds, or finds a fault of identity, and finds it again.
+func (a *actor) patiently(ctx context.Context, look func(context.Context) error) error {
 	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{}
 	for ctx.Err() == nil {
-		err := a.checkOnce(ctx)
+		err := look(ctx)
 		var f *foreign
 		switch {
 		case err == nil:
@@ -113,7 +104,7 @@ func (a *actor) check(ctx context.Context) error {
 			return nil
 		case errors.As(err, &f):
 			if tries++; tries >= confirmations {
-				return a.halt(f.what, f.do, f.cause)
+				return a.confirmed(f)
 			}
 		case errors.As(err, new(*HaltError)):
 			return err
@@ -171,12 +162,7 @@ func (a *actor) shut() {
 	a.cancel()
 	a.wg.Wait()
 	a.timer.Stop()
-	if a.store == nil {
-		return
-	}
-	if err := a.store.Close(); err != nil {
-		a.log.Error("partition's file was not closed", "cause", err)
-	}
+	a.closeStore()
 }
 
 // loop is the actor's life between the check and draining. It returns nil when ctx ends.
@@ -211,6 +197,8 @@ func (a *actor) step(ctx context.Context) error {
 		return a.landed(l)
 	case err := <-a.committed:
 		return a.commitEnded(err)
+	case err := <-a.suspicion:
+		return err
 	case b := <-a.desk.bounds:
 		a.desk.bounded(b)
 	case f := <-a.desk.found:
@@ -255,6 +243,7 @@ func (a *actor) apply(d delivery) error {
 		return a.halt("a message could not be applied", "see the cause; nothing of the message was kept or emitted", err)
 	}
 	a.last = d.mark
+	a.logged.Add(int64(len(d.msg.Payload)))
 	if a.dirtySince.IsZero() {
 		a.dirtySince = a.deps.Now()
 		a.showAge()

@@ -112,7 +112,8 @@ func (d *desk) answer(q *question) {
 	default:
 		d.reply(q, statequery.Reply{})
 	}
-	if err != nil { // a read of the file failed; the machine will meet it too, and halt
+	if err != nil { // a read of the file failed
+		d.a.suspect(err)
 		d.a.log.Error("question was not answered", "cause", err)
 		d.reply(q, statequery.Reply{Error: statequery.WordBehind})
 	}

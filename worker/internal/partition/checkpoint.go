@@ -88,7 +88,7 @@ func (a *actor) write() error {
 
 // commitEnded notes a checkpoint, or tries again later.
 func (a *actor) commitEnded(err error) error {
-	if errors.Is(err, errCrash) {
+	if errors.Is(err, errCrash) || unfit(err) != "" {
 		return err
 	}
 	now, g := a.deps.Now(), a.generation

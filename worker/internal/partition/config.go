@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // Defaults of Config.
@@ -27,6 +28,9 @@ const (
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultPollEvery        = time.Second
 	DefaultDigestEvery      = 30 * time.Second
+	DefaultSnapshotEvery    = 10 * time.Minute
+	DefaultSnapshotLogBytes = 256 << 20
+	DefaultRestoreSpares    = 5000
 	DefaultTickBackoff      = 100 * time.Millisecond
 	DefaultTickBackoffLimit = 5 * time.Second
 )
@@ -63,6 +67,10 @@ type Config struct {
 	PollEvery     time.Duration // rhythm of asking for the log's last sequence
 	DigestEvery   time.Duration // rhythm in which a standby compares its state with the owner's
 
+	SnapshotEvery    time.Duration // rhythm of snapshots, if anything was applied; negative: none are made, and nothing is trimmed
+	SnapshotLogBytes int64         // payload applied since the last snapshot that makes the next one due earlier
+	RestoreSpares    uint64        // a file that fits is replaced by a snapshot only if that spares the replay of more messages
+
 	TickBackoff      time.Duration // after the first tick; doubles while ticks change nothing
 	TickBackoffLimit time.Duration
 }
@@ -73,6 +81,9 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics *Metrics         // shared by the partitions of a process
 	Now     func() time.Time // the wall clock: due times, ages, ticks' times; nil = time.Now
+
+	// Shelves is where snapshots lie; shared by the partitions of a process. nil: with the defaults, and metrics that are not shown.
+	Shelves *snapshot.Shelves
 
 	// Changed, if set, is called after every change of State, from the partition's goroutine; it must not block.
 	Changed func()
@@ -107,6 +118,8 @@ func (c Config) Validate() error {
 	fault(c.CheckpointEvery < 0, "checkpoint interval %s is negative", c.CheckpointEvery)
 	fault(c.CheckpointUsers < 0, "checkpoint users %d is negative", c.CheckpointUsers)
 	fault(c.CheckpointBytes < 0, "checkpoint bytes %d is negative", c.CheckpointBytes)
+	fault(c.FileBytes < 0, "file bytes %d is negative", c.FileBytes)
+	fault(c.SnapshotLogBytes < 0, "snapshot log bytes %d is negative", c.SnapshotLogBytes)
 	fault(c.DigestEvery < 0, "digest interval %s is negative", c.DigestEvery)
 	fault(c.EmitEvery < 0, "emit interval %s is negative", c.EmitEvery)
 	fault(c.EventsMessage < 0 || c.EventsMessage > 512<<10, "events message of %d bytes, not within 0 and %d", c.EventsMessage, 512<<10)
@@ -133,6 +146,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.DrainTimeout, DefaultDrainTimeout)
 	fill(&c.PollEvery, DefaultPollEvery)
 	fill(&c.DigestEvery, DefaultDigestEvery)
+	fill(&c.SnapshotEvery, DefaultSnapshotEvery)
+	fill(&c.SnapshotLogBytes, DefaultSnapshotLogBytes)
+	fill(&c.RestoreSpares, DefaultRestoreSpares)
 	fill(&c.TickBackoff, DefaultTickBackoff)
 	fill(&c.TickBackoffLimit, DefaultTickBackoffLimit)
 	return c

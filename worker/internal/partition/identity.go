@@ -27,6 +27,7 @@ func markOf(seq uint64, at time.Time, payload []byte) mark {
 type foreign struct {
 	what, do string
 	cause    error
+	trimmed  bool // the log goes on without it: what was applied is true, and old
 }
 
 func (f *foreign) Error() string {
@@ -44,28 +45,43 @@ const confirmations = 3
 
 const restoreLog = doNotDelete + "restore the log from where it was lost, or take over what is there with an operator's decision; then restart"
 
-const restoreBeginning = "put the partition's file back, or restore the log with its beginning; then restart"
-
 // verify reads the log's identity from its leader: it is the log that the deployment knows, and the message at have is the one
 // that was applied, or the log is whole if nothing was. Errors are *foreign, or the broker's.
 func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
-	if err := b.CheckLog(ctx, p); err != nil {
-		if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) || errors.Is(err, broker.ErrPartitions) {
-			return &foreign{what: "the log is not the known one", do: restoreLog, cause: err}
-		}
+	if err := verifyLog(ctx, b, p); err != nil {
 		return err
 	}
 	if have.seq == 0 {
 		return verifyBeginning(ctx, b, p)
 	}
-	last, err := b.LastSeq(ctx, p)
+	first, last, err := b.Extent(ctx, p)
 	if err != nil {
 		return err
 	}
-	if last < have.seq {
-		return &foreign{what: fmt.Sprintf("the log lost its tail: it ends at %d, applied is %d", last, have.seq), do: restoreLog}
+	if err := lostTail(last, have, nil); err != nil {
+		return err
+	}
+	if have.seq < first {
+		return &foreign{what: fmt.Sprintf("message %d, the last one applied, is not in the log any more: it begins with %d", have.seq, first), do: restoreLog, trimmed: true}
 	}
 	return verifyMessage(ctx, b, p, have)
+}
+
+// verifyLog sees whether the log is the one that the deployment knows.
+func verifyLog(ctx context.Context, b *broker.Broker, p int) error {
+	err := b.CheckLog(ctx, p)
+	if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) || errors.Is(err, broker.ErrPartitions) {
+		return &foreign{what: "the log is not the known one", do: restoreLog, cause: err}
+	}
+	return err
+}
+
+// confirmed is what a fault of identity amounts to once it was found often enough.
+func (p *Partition) confirmed(f *foreign) error {
+	if f.trimmed {
+		return fmt.Errorf("%w: %w", errTrimmed, f)
+	}
+	return p.halt(f.what, f.do, f.cause)
 }
 
 // verifyBeginning sees whether a partition without a file can replay: the first record is written before anybody runs, so a log without it was
@@ -73,7 +89,7 @@ func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
 func verifyBeginning(ctx context.Context, b *broker.Broker, p int) error {
 	_, err := b.Message(ctx, p, 1)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return &foreign{what: "there is no file, and the log does not begin with its first message any more", do: restoreBeginning}
+		return &foreign{what: "there is no file, and the log does not begin with its first message any more", do: restoreAnything}
 	}
 	return err
 }

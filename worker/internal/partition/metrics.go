@@ -18,6 +18,8 @@ type Metrics struct {
 	conflicts, emitted, commitFailures, ticks              *prometheus.CounterVec
 	questions                                              *prometheus.CounterVec // by answer
 	comparisons                                            *prometheus.CounterVec // by result
+	setAside                                               *prometheus.CounterVec // by reason
+	replayed                                               *prometheus.CounterVec
 	commitSeconds                                          *prometheus.HistogramVec
 
 	mu      sync.Mutex
@@ -42,6 +44,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		commitFailures: counter("checkpoint_failures_total", "Attempts to write a checkpoint that failed."),
 		ticks:          counter("ticks_total", "Ticks appended to the log."),
 		comparisons:    counter("digest_comparisons_total", "Comparisons of a standby's state with its owner's: equal, different (an alarm), or missed.", "result"),
+		setAside:       counter("files_set_aside_total", "Partitions' files that were damaged, or another log's, and were set aside.", "reason"),
+		replayed:       counter("replayed_messages_total", "Messages applied before the partition was caught up after its start, a restore, or being set aside."),
 		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word.", "answer"),
 		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
 			"Time to write a checkpoint.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
@@ -78,8 +82,11 @@ func add(c *prometheus.CounterVec, n int, labels ...string) {
 // attach shows a partition's gauges from now on, and its counters as zero.
 func (m *Metrics) attach(p *Partition) {
 	for _, c := range []*prometheus.CounterVec{m.applied, m.redirected, m.rejected, m.deadLetters, m.lateCopies, m.conflicts, m.emitted,
-		m.commitFailures, m.ticks} {
+		m.commitFailures, m.ticks, m.replayed} {
 		c.WithLabelValues(p.label())
+	}
+	for _, reason := range []string{asideCorrupt, asideForeign} {
+		m.setAside.WithLabelValues(p.label(), reason)
 	}
 	m.comparisons.WithLabelValues(p.label(), digestsDifferent)
 	m.mu.Lock()
@@ -129,6 +136,7 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descHalted, descState} {
 		ch <- d
 	}
+	describeSnapshots(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -163,6 +171,7 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send(descPending, float64(f.pending))
 	send(descUnacked, float64(f.events-min(f.emitted, f.events)))
 	send(descSkew, float64(f.skew)/1000)
+	f.sendSnapshots(now, send)
 }
 
 func is(b bool) float64 {

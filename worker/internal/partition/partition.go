@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // Partition is one partition of this process. Its methods are safe for concurrent use; Run is called once.
@@ -17,6 +19,8 @@ type Partition struct {
 	deps Deps
 	log  *slog.Logger
 	view view
+
+	shelf *snapshot.Shelf
 
 	started atomic.Bool
 	wish    atomic.Uint64     // to lead: the number of the call that said so; 0: to follow
@@ -42,6 +46,10 @@ func New(cfg Config, deps Deps) *Partition {
 	}
 	p := &Partition{cfg: cfg.withDefaults(), deps: deps, calls: make(chan func(*actor)), turned: make(chan struct{}, 1), settled: make(chan struct{}), ended: make(chan struct{})}
 	p.log = deps.Logger.With("partition", cfg.Partition)
+	if deps.Shelves == nil {
+		deps.Shelves = snapshot.New(snapshot.Config{}, snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Now: deps.Now})
+	}
+	p.shelf = deps.Shelves.Of(cfg.Partition, cfg.Path)
 	p.view.since = deps.Now()
 	p.Lead()
 	return p
@@ -56,9 +64,7 @@ func (p *Partition) Run(ctx context.Context) error {
 	defer close(p.ended)
 	p.deps.Metrics.attach(p)
 	defer p.deps.Metrics.detach(p)
-	a := newActor(p)
-	err := a.live(ctx)
-	a.shut()
+	err := p.lives(ctx)
 	var halted *HaltError
 	switch {
 	case err == nil || errors.Is(err, errCrash):
@@ -85,6 +91,10 @@ func (p *Partition) enter(next State, cause error) {
 	}
 	if p.deps.Changed != nil {
 		p.deps.Changed()
+	}
+	if before.state == Replaying && next != Draining {
+		replayed := before.applied - before.base
+		p.deps.Metrics.replayed.WithLabelValues(p.label()).Add(float64(replayed))
 	}
 	attrs := []any{"state", next.String(), "before", before.state.String(), "after", now.Sub(before.since), "applied", before.applied,
 		"emitted", before.emitted, "last", before.last}
@@ -133,6 +143,8 @@ type Status struct {
 	Pending       uint64  `json:"pending_redirects"`
 	CheckpointSeq uint64  `json:"checkpoint_seq"`
 	CheckpointAge float64 `json:"checkpoint_age_seconds"`
+	SnapshotSeq   uint64  `json:"snapshot_seq,omitempty"`         // of the newest one, as far as its owner knows
+	SnapshotAge   float64 `json:"snapshot_age_seconds,omitempty"` // since it was made
 	Digest        string  `json:"digest,omitempty"`
 	DigestSeq     uint64  `json:"digest_seq,omitempty"` // the position at which the digest was taken
 }
@@ -142,7 +154,8 @@ func (p *Partition) Status() Status {
 	f, now := p.view.read(), p.deps.Now()
 	s := Status{Partition: p.cfg.Partition, State: f.state.String(), Since: f.since.UTC().Format(time.RFC3339Nano),
 		Applied: f.applied, Last: f.last, Lag: f.lag(), OldestSeconds: f.oldest(now).Seconds(), Events: f.events, Emitted: f.emitted,
-		Pending: f.pending, CheckpointSeq: f.checkpointSeq, CheckpointAge: f.checkpointAge(now).Seconds()}
+		Pending: f.pending, CheckpointSeq: f.checkpointSeq, CheckpointAge: f.checkpointAge(now).Seconds(),
+		SnapshotSeq: f.snapshot.Seq, SnapshotAge: f.snapshotAge(now).Seconds()}
 	if f.cause != nil {
 		s.Cause = f.cause.Error()
 	}

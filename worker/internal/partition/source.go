@@ -71,7 +71,7 @@ func (s *source) judge(err error) error {
 	var f *foreign
 	if errors.As(err, &f) {
 		if s.foreign++; s.foreign >= confirmations {
-			return s.p.halt(f.what, f.do, f.cause)
+			return s.p.confirmed(f)
 		}
 		return nil
 	}

@@ -3,6 +3,8 @@ package partition
 import (
 	"sync"
 	"time"
+
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // State is where a partition is in its life.
@@ -12,6 +14,7 @@ type State int32
 const (
 	Opening   State = iota // before and while the file is opened
 	Checking               // is the log the one whose state the file holds?
+	Restoring              // making the file of a snapshot
 	Replaying              // applying what was in the log at the start
 	Following              // caught up once, standing by: applying what another worker emits and answers
 	Serving                // caught up once; answering
@@ -21,7 +24,7 @@ const (
 	stateCount
 )
 
-var stateWords = [...]string{"opening", "checking", "replaying", "following", "serving", "draining", "stopped", "halted"}
+var stateWords = [...]string{"opening", "checking", "restoring", "replaying", "following", "serving", "draining", "stopped", "halted"}
 
 // String is the word that logs, metrics and the admin page use.
 func (s State) String() string { return stateWords[s] }
@@ -45,6 +48,11 @@ type facts struct {
 
 	checkpointSeq uint64
 	checkpointAt  time.Time // until when the checkpoint holds everything; zero = everything is in it
+
+	base      uint64         // the checkpoint at which this life began
+	snapshots int            // that are kept, as far as known
+	snapshot  snapshot.Entry // the newest of them
+	trimmed   uint64         // the first sequence that trimming left in the log; 0: none was done here
 
 	sourceErr, emitErr, commitErr error // what is being tried again
 	digestErr                     error // the owner and this standby differ

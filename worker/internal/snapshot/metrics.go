@@ -43,8 +43,8 @@ const (
 	reasonOther   = "unavailable"
 )
 
-// Attach shows a partition's counters as zero.
-func (m *Metrics) Attach(p string) {
+// attach shows a partition's counters as zero.
+func (m *Metrics) attach(p string) {
 	for _, step := range Steps() {
 		m.failures.WithLabelValues(p, step)
 	}

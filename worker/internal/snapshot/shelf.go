@@ -111,7 +111,9 @@ type Shelf struct {
 
 // Of is the shelf of partition p, whose file is path. Temporary files are made beside it.
 func (s *Shelves) Of(p int, path string) *Shelf {
-	return &Shelf{Shelves: s, p: p, path: path, log: s.deps.Logger.With("partition", p)}
+	shelf := &Shelf{Shelves: s, p: p, path: path, log: s.deps.Logger.With("partition", p)}
+	s.deps.Metrics.attach(shelf.label())
+	return shelf
 }
 
 func (s *Shelf) label() string { return strconv.Itoa(s.p) }
