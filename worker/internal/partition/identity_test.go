@@ -96,13 +96,7 @@ func TestTrimmedLogHalts(t *testing.T) {
 	wantHalt(t, r.start(file).wait(), "not in the log any more")
 }
 
-// A file of another log is refused, and so is a log without its beginning where there is no file.
-func TestForeignFileHalts(t *testing.T) {
-	_, file := ran(t)
-	other := newRig(t)
-	wantHalt(t, other.start(file).wait(), "belongs to another log")
-}
-
+// A log without its beginning is refused where there is no file.
 func TestLogWithoutBeginningHalts(t *testing.T) {
 	r, _ := ran(t)
 	stream, err := r.broker.JS.Stream(r.ctx(), broker.TriggersStream(0))
