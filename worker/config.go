@@ -8,6 +8,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/worker/internal/partition"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // Memory of all partitions together, by default.
@@ -18,6 +19,9 @@ const (
 
 // DefaultLeaveTimeout fits, with the drain's, into the 30 s that most service managers give.
 const DefaultLeaveTimeout = 15 * time.Second
+
+// minPartitionBytes lets a file grow at all: it does in steps of this size.
+const minPartitionBytes = 16 << 20
 
 // Config is a worker's settings. Zero values are replaced by the defaults, except DataDir.
 type Config struct {
@@ -31,6 +35,13 @@ type Config struct {
 	EmitEvery       time.Duration // least time between two messages of a partition's events that are not full
 	DigestEvery     time.Duration // rhythm in which standbys compare their state with their owners'
 	DrainTimeout    time.Duration // how long emitting the rest and the last checkpoint may take
+
+	SnapshotEvery     time.Duration // rhythm of a partition's snapshots, if anything was applied
+	SnapshotLogBytes  config.Bytes  // of a partition's log, applied since its last snapshot, that make the next one due earlier
+	SnapshotRate      config.Bytes  // a second, compressed, of all partitions together, while a snapshot is made
+	SnapshotMaxBytes  config.Bytes  // largest file that is made a snapshot of, or restored
+	RestoreSpares     uint64        // messages: a file that fits is replaced by a snapshot only if that spares the replay of more
+	PartitionMaxBytes config.Bytes  // of a partition's file, at which checkpoints fail; 0 = no limit
 
 	NoStandby    bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
 	LeaveTimeout time.Duration // how long others may take to catch up with what is here when the worker is told to stop
@@ -46,6 +57,12 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.EmitEvery, "emit-every", c.EmitEvery, "least `time` between two messages of a partition's events; a full one, and the first after a silence, leave at once")
 	fs.DurationVar(&c.DigestEvery, "digest-every", c.DigestEvery, "`time` between two comparisons of a standby's state with its owner's")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
+	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", c.SnapshotEvery, "`time` between two snapshots of a partition, if anything was applied")
+	fs.Var(&c.SnapshotLogBytes, "snapshot-log-bytes", "`size` of a partition's log, applied since its last snapshot, that makes the next one due earlier")
+	fs.Var(&c.SnapshotRate, "snapshot-rate", "`size` a second, compressed, at which snapshots are written and read back, all partitions together")
+	fs.Var(&c.SnapshotMaxBytes, "snapshot-max-bytes", "largest `size` of a file that is made a snapshot of, or restored from one")
+	fs.Uint64Var(&c.RestoreSpares, "restore-spares", c.RestoreSpares, "`number` of messages of which a snapshot must spare the replay to take the place of a file that fits")
+	fs.Var(&c.PartitionMaxBytes, "partition-max-bytes", "`size` of a partition's file at which checkpoints fail and applying pauses; 0 is no limit")
 	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
 }
@@ -66,6 +83,11 @@ func (c *Config) Validate() error {
 	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
 	fault(filled.EmitEvery < 0 || filled.EmitEvery > time.Second, "-emit-every is %s, not within 0 and 1s", filled.EmitEvery)
 	fault(filled.DigestEvery < 100*time.Millisecond, "-digest-every is %s, under 100ms", filled.DigestEvery)
+	fault(filled.SnapshotEvery < time.Second, "-snapshot-every is %s, under 1s", filled.SnapshotEvery)
+	fault(filled.SnapshotLogBytes < 1<<20, "-snapshot-log-bytes is %s, under 1MiB", filled.SnapshotLogBytes.String())
+	fault(filled.SnapshotRate < 64<<10, "-snapshot-rate is %s, under 64KiB", filled.SnapshotRate.String())
+	fault(filled.SnapshotMaxBytes < 1<<20, "-snapshot-max-bytes is %s, under 1MiB", filled.SnapshotMaxBytes.String())
+	fault(filled.PartitionMaxBytes != 0 && filled.PartitionMaxBytes < minPartitionBytes, "-partition-max-bytes is %s, neither 0 nor at least 16MiB", filled.PartitionMaxBytes.String())
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
 	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
 	return errors.Join(faults...)
@@ -78,6 +100,11 @@ func (c *Config) fill() {
 	set(&c.CacheBytes, DefaultCacheBytes)
 	set(&c.EmitEvery, partition.DefaultEmitEvery)
 	set(&c.DigestEvery, partition.DefaultDigestEvery)
+	set(&c.SnapshotEvery, partition.DefaultSnapshotEvery)
+	set(&c.SnapshotLogBytes, partition.DefaultSnapshotLogBytes)
+	set(&c.SnapshotRate, snapshot.DefaultRate)
+	set(&c.SnapshotMaxBytes, snapshot.DefaultMaxBytes)
+	set(&c.RestoreSpares, partition.DefaultRestoreSpares)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)
 }

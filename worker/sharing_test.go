@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
 // Workers come and go in the middle of a burst.
@@ -191,9 +193,7 @@ func TestHaltedPartitionIsTriedElsewhere(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("not a database"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	newerFile(t, file)
 	a := f.start("a")
 	<-a.Ready()
 	if s := a.all()[1].Status(); s.State != "halted" {
@@ -216,6 +216,25 @@ func TestHaltedPartitionIsTriedElsewhere(t *testing.T) {
 	}
 	b.drain()
 	natstest.Eventually(t, func() bool { _, err := a.check(1); return err != nil }, "it falls back, and stays halted")
+}
+
+// newerFile makes a file of a later format, for which a partition halts. The version stands right behind its key.
+func newerFile(t *testing.T, path string) {
+	t.Helper()
+	s, err := store.Open(path, store.Options{})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, bytes.ReplaceAll(content, []byte("format\x01"), []byte("format\x09")), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Two workers in one directory would take turns at the files.

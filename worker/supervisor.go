@@ -123,7 +123,7 @@ func (s *supervisor) standsBy(p int) bool { return s.standbys != nil && s.standb
 func (s *supervisor) start(p int) {
 	ctx, stop := context.WithCancel(context.Background())
 	h := &held{stop: stop, Partition: partition.New(s.config(p),
-		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.parts, Now: s.deps.Now, Changed: func() { poke(s.events) }})}
+		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.parts, Shelves: s.shelves, Now: s.deps.Now, Changed: func() { poke(s.events) }})}
 	h.Follow()
 	if s.mine(p) {
 		s.keep(p, h)

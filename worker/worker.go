@@ -19,6 +19,7 @@ import (
 	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/worker/internal/membership"
 	"github.com/triggerd/triggerd/worker/internal/partition"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // Deps is what a worker works with. Broker is mandatory.
@@ -36,6 +37,7 @@ type Worker struct {
 	deps    Deps
 	metrics metrics
 	parts   *partition.Metrics
+	shelves *snapshot.Shelves
 	members atomic.Pointer[membership.Membership] // nil before Run
 	ready   chan struct{}
 	settled sync.Once
@@ -64,6 +66,8 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, deps: deps, parts: partition.NewMetrics(deps.Registerer),
 		ready: make(chan struct{}), partitions: make(map[int]*held)}
+	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), MaxBytes: int64(cfg.SnapshotMaxBytes)},
+		snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Metrics: snapshot.NewMetrics(deps.Registerer), Now: deps.Now})
 	w.metrics = newMetrics(deps.Registerer, w.count)
 	for p := range deps.Broker.Partitions() {
 		deps.Health.Register(fmt.Sprintf("partition %d", p), func() (string, error) { return w.check(p) })
@@ -136,16 +140,20 @@ func (w *Worker) settle() { w.settled.Do(func() { close(w.ready) }) }
 // config is partition p's share of the settings.
 func (w *Worker) config(p int) partition.Config {
 	return partition.Config{
-		Partition:       p,
-		Path:            filepath.Join(w.dir(), fmt.Sprintf("partition-%d.db", p)),
-		Writer:          w.cfg.Name,
-		CheckpointEvery: w.cfg.CheckpointEvery,
-		CheckpointUsers: w.cfg.CheckpointUsers,
-		CheckpointBytes: w.share(w.cfg.OverlayBytes), // of the generation that is committed and of the next one each
-		CacheBytes:      w.share(w.cfg.CacheBytes),   // the store keeps two halves
-		EmitEvery:       w.cfg.EmitEvery,
-		DigestEvery:     w.cfg.DigestEvery,
-		DrainTimeout:    w.cfg.DrainTimeout,
+		Partition:        p,
+		Path:             filepath.Join(w.dir(), fmt.Sprintf("partition-%d.db", p)),
+		Writer:           w.cfg.Name,
+		CheckpointEvery:  w.cfg.CheckpointEvery,
+		CheckpointUsers:  w.cfg.CheckpointUsers,
+		CheckpointBytes:  w.share(w.cfg.OverlayBytes), // of the generation that is committed and of the next one each
+		CacheBytes:       w.share(w.cfg.CacheBytes),   // the store keeps two halves
+		EmitEvery:        w.cfg.EmitEvery,
+		FileBytes:        int64(w.cfg.PartitionMaxBytes),
+		SnapshotEvery:    w.cfg.SnapshotEvery,
+		SnapshotLogBytes: int64(w.cfg.SnapshotLogBytes),
+		RestoreSpares:    w.cfg.RestoreSpares,
+		DigestEvery:      w.cfg.DigestEvery,
+		DrainTimeout:     w.cfg.DrainTimeout,
 	}
 }
 

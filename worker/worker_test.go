@@ -121,9 +121,7 @@ func TestHaltedPartitionLeavesTheOthers(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "worker"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "worker", "partition-1.db"), []byte("not a database"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	newerFile(t, filepath.Join(dir, "worker", "partition-1.db"))
 	health := lifecycle.NewHealth()
 	w, stop := start(t, Config{DataDir: dir}, Deps{Broker: b, Health: health})
 	defer stop()

@@ -286,7 +286,9 @@ func TestDurabilityIsShown(t *testing.T) {
 var promisedMetrics = []string{
 	"triggerd_broker_sync_always", "triggerd_build_info", "triggerd_ingress_accepted_total", "triggerd_ingress_requests_total",
 	"triggerd_ingress_request_seconds", "triggerd_ingress_unverified_accepts_total", "triggerd_worker_applied_total",
-	"triggerd_worker_lag_records", "triggerd_worker_oldest_unapplied_seconds",
+	"triggerd_worker_files_set_aside_total", "triggerd_worker_lag_records", "triggerd_worker_oldest_unapplied_seconds",
+	"triggerd_worker_replayed_messages_total", "triggerd_worker_restore_failures_total", "triggerd_worker_restored_bytes_total",
+	"triggerd_worker_snapshot_failures_total", "triggerd_worker_snapshots",
 }
 
 func TestMetricsAreNamedAndLinted(t *testing.T) {

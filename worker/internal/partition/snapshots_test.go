@@ -120,7 +120,7 @@ func TestDrainingAbortsASnapshot(t *testing.T) {
 // The crash table of snapshots: at each step the process dies and its disk is lost; another one has the same state, and goes on trimming.
 func TestCrashAtEveryStepOfASnapshot(t *testing.T) {
 	for _, step := range snapshot.Steps() {
-		for nth := 1; nth <= 3; nth++ {
+		for _, nth := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%s-%d", step, nth), func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t)
