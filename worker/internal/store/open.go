@@ -32,6 +32,8 @@ type Options struct {
 	LockTimeout time.Duration // how long to wait for another process to let go of the file
 	CacheBytes  int64         // each half of the cache of users who are not being written to, by estimate; negative = no cache
 
+	readOnly bool // see OpenReadOnly
+
 	// Failpoint, if set, is called by Commit at StepInTransaction. An error aborts the transaction, as a crash would. For tests.
 	Failpoint func(step string) error
 }
@@ -48,7 +50,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) bolt() *bbolt.Options {
 	return &bbolt.Options{
-		Timeout: o.LockTimeout, MaxSize: int(o.MaxSize), FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+		Timeout: o.LockTimeout, MaxSize: int(o.MaxSize), FreelistType: bbolt.FreelistMapType, NoStatistics: true, ReadOnly: o.readOnly,
 	}
 }
 
