@@ -25,6 +25,7 @@ type held struct {
 	*partition.Partition
 	stop context.CancelFunc
 
+	led      bool      // it was to lead while it ran
 	word     uint64    // revision of the operator's last word when it was started
 	cause    string    // of the last move
 	since    time.Time // when it fell to this worker

@@ -33,14 +33,22 @@ func (s *supervisor) ordered(p int, h *held) bool {
 		}
 		return true
 	case h != nil && h.State() == partition.Halted && h.ended() && order.Revision > h.word:
-		s.deps.Logger.Info("halted partition is tried again", "partition", p, "who", order.Word.Who)
-		s.mu.Lock()
-		delete(s.partitions, p)
-		s.mu.Unlock()
-		poke(s.events) // for its next start
+		s.again(p, "resumed by "+order.Word.Who)
+		return true
+	case h != nil && h.State() == partition.Halted && h.ended() && s.mine(p) && !h.led:
+		s.again(p, "halted as a standby, owned now") // for what only an owner emits before it halts
 		return true
 	}
 	return false
+}
+
+// again forgets a partition that has halted, so that it is started anew.
+func (s *supervisor) again(p int, cause string) {
+	s.deps.Logger.Info("halted partition is tried again", "partition", p, "cause", cause)
+	s.mu.Lock()
+	delete(s.partitions, p)
+	s.mu.Unlock()
+	poke(s.events)
 }
 
 // allowed waits until it is certain that partition p may be started: what the former run left is reported, and the leader has been asked what holds. It
@@ -82,6 +90,9 @@ func (g *guard) Before(seq uint64) error {
 		}
 	}
 	g.w.trail.Mark(g.p, seq)
+	if g.w.meets != nil {
+		g.w.meets(g.p, seq)
+	}
 	return nil
 }
 

@@ -151,6 +151,7 @@ func (s *supervisor) keep(p int, h *held) {
 		}
 	}
 	h.lead(true)
+	h.led = h.led || h.State() != partition.Draining
 	h.released = time.Time{}
 }
 

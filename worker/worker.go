@@ -40,9 +40,10 @@ type Worker struct {
 	parts   *partition.Metrics
 	members atomic.Pointer[membership.Membership] // nil before Run
 	orders  *control.Orders
-	trail   *trail.Trail  // of Run
-	told    chan struct{} // closed when it is known what the former run left
-	passed  chan suspect  // messages that were under suspicion and did no harm
+	trail   *trail.Trail            // of Run
+	told    chan struct{}           // closed when it is known what the former run left
+	meets   func(p int, seq uint64) // if set, called while a message is marked, before it is applied. For tests
+	passed  chan suspect            // messages that were under suspicion and did no harm
 	ready   chan struct{}
 	settled sync.Once
 

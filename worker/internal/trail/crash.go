@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ func release() error { return debug.SetCrashOutput(nil, debug.CrashOptions{}) }
 // told are the beginnings of what the runtime prints when somebody outside tells the process to show its goroutines and end: that is no crash.
 var told = []string{"SIGQUIT", "SIGABRT"}
 
-// readCrash is the first line that says something, empty if there was no crash, and when it was written.
+// readCrash is the line that tells most of a crash, empty if there was none, and when it was written.
 func readCrash(path string) (text string, at time.Time, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,15 +51,31 @@ func readCrash(path string) (text string, at time.Time, err error) {
 	if err != nil {
 		return "", at, err
 	}
-	const most = 4096
-	lines := bufio.NewScanner(io.LimitReader(f, most))
-	for text == "" && lines.Scan() {
-		text = strings.TrimSpace(lines.Text())
+	const most = 16 << 10
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	return telling(string(data)), info.ModTime().UTC(), err
+}
+
+// telling is the line that says what went wrong. Of a fatal error the runtime writes that to stderr alone; then it is where the first goroutine was.
+func telling(crash string) string {
+	crash = strings.TrimSpace(crash)
+	if slices.ContainsFunc(told, func(word string) bool { return strings.HasPrefix(crash, word) }) {
+		return ""
 	}
-	if slices.ContainsFunc(told, func(word string) bool { return strings.HasPrefix(text, word) }) {
-		text = ""
+	first, _, _ := strings.Cut(crash, "\n")
+	running := false
+	for line := range strings.Lines(crash) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "panic:"), strings.HasPrefix(line, "fatal error:"):
+			return line
+		case running && line != "" && !strings.HasPrefix(line, "runtime") && !strings.HasPrefix(line, "/"):
+			return "fatal error in " + line
+		case strings.HasPrefix(line, "goroutine "):
+			running = true
+		}
 	}
-	return text, info.ModTime().UTC(), lines.Err()
+	return first
 }
 
 // putAside gives the crash a name of its own, and deletes the oldest of those.

@@ -104,7 +104,7 @@ func TestEnds(t *testing.T) {
 		left    bool
 		crashed string
 	}{
-		"overflow": {0, true, "stack"},
+		"overflow": {0, true, "fatal error in github.com/triggerd/triggerd/worker/internal/trail.overflow("},
 		"panic":    {0, true, "panic: somewhere else"},
 		"kill":     {syscall.SIGKILL, true, ""},
 		"abort":    {syscall.SIGABRT, true, ""},
