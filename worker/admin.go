@@ -13,7 +13,7 @@ import (
 //
 // /partitions lists the partitions as JSON. With ?digest=1 each says a digest of its whole state and the position that it
 // reflects: partitions at equal positions of equal logs have equal digests. Listed are those that are here: the worker's own, those that it has not
-// handed over yet, and those that have halted.
+// handed over yet, those that have halted, and those that are paused, wherever they would be.
 //
 // /members lists the workers by id, as this one knows them, and the owner of each partition.
 func (w *Worker) AdminPages() map[string]http.Handler {
@@ -54,7 +54,7 @@ func (w *Worker) servePartitions(rw http.ResponseWriter, r *http.Request) {
 		}
 		list = append(list, s)
 	}
-	w.write(rw, map[string]any{"partitions": list})
+	w.write(rw, map[string]any{"partitions": w.withPaused(list)})
 }
 
 func (w *Worker) write(rw http.ResponseWriter, page map[string]any) {

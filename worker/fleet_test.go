@@ -26,6 +26,9 @@ import (
 
 const shares = 4 // partitions of a fleet
 
+var fleetSettings = broker.Settings{Partitions: shares, MemberTTL: 900 * time.Millisecond,
+	Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000}}
+
 // fleet is a broker with a short member TTL, workers around it, and a load that does not stop for any of them.
 type fleet struct {
 	t      *testing.T
@@ -50,8 +53,7 @@ func (f *fleet) ctx() context.Context {
 
 func (f *fleet) connect(url string) *broker.Broker {
 	f.t.Helper()
-	b, err := broker.Ensure(f.ctx(), f.srv.ConnectTo(url), broker.Settings{Partitions: shares, MemberTTL: 900 * time.Millisecond,
-		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+	b, err := broker.Ensure(f.ctx(), f.srv.ConnectTo(url), fleetSettings, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 const (
 	causeStart    = "start"
 	causeStopping = "stopping"
+	causePaused   = "paused"
 )
 
 // Directions of moves.
@@ -24,6 +25,8 @@ type held struct {
 	*partition.Partition
 	stop context.CancelFunc
 
+	led      bool      // it was to lead while it ran
+	word     uint64    // revision of the operator's last word when it was started
 	cause    string    // of the last move
 	since    time.Time // when it fell to this worker
 	before   string    // whose it was before that; empty: not known

@@ -42,6 +42,7 @@ func (s *supervisor) run(ctx context.Context) {
 			s.leaveBy = s.deps.Now().Add(s.cfg.LeaveTimeout)
 			s.hold.Say(func(self *membership.Member) { self.Leaving = true })
 		case <-s.hold.Changed():
+		case <-s.orders.Changed():
 		case <-s.events:
 		case <-timer.C:
 		}
@@ -96,6 +97,7 @@ func (s *supervisor) prove() {
 func (s *supervisor) tendTo(p int) {
 	h, mine := s.partitions[p], s.mine(p)
 	switch {
+	case s.ordered(p, h):
 	case h == nil:
 		if (mine || s.standsBy(p)) && s.leaveBy.IsZero() {
 			s.start(p)
@@ -122,8 +124,8 @@ func (s *supervisor) standsBy(p int) bool { return s.standbys != nil && s.standb
 // start runs partition p, as its owner or as a standby.
 func (s *supervisor) start(p int) {
 	ctx, stop := context.WithCancel(context.Background())
-	h := &held{stop: stop, Partition: partition.New(s.config(p),
-		partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Metrics: s.parts, Shelves: s.shelves, Now: s.deps.Now, Changed: func() { poke(s.events) }})}
+	h := &held{stop: stop, word: s.orders.Of(p).Revision, Partition: partition.New(s.config(p), partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger,
+		Metrics: s.parts, Shelves: s.shelves, Now: s.deps.Now, Guard: s.guard(p), Changed: func() { poke(s.events) }})}
 	h.Follow()
 	if s.mine(p) {
 		s.keep(p, h)
@@ -133,6 +135,7 @@ func (s *supervisor) start(p int) {
 	s.mu.Unlock()
 	s.running.Go(func() {
 		defer stop()
+		s.allowed(ctx, p)
 		_ = h.Run(ctx) // logged and shown by the partition itself
 		poke(s.events)
 	})
@@ -148,6 +151,7 @@ func (s *supervisor) keep(p int, h *held) {
 		}
 	}
 	h.lead(true)
+	h.led = h.led || h.State() != partition.Draining
 	h.released = time.Time{}
 }
 
@@ -203,6 +207,7 @@ func (s *supervisor) reap() {
 // announce tells the others what is served and halted here.
 func (s *supervisor) announce() {
 	var serves, follows, halted []int
+	causes := map[int]string{}
 	for p, h := range s.partitions {
 		switch state := h.State(); {
 		case h.Serving():
@@ -211,21 +216,24 @@ func (s *supervisor) announce() {
 			follows = append(follows, p)
 		case state == partition.Halted:
 			halted = append(halted, p)
+			causes[p] = brief(h.Status().Cause)
 		}
 	}
 	slices.Sort(serves)
 	slices.Sort(follows)
 	slices.Sort(halted)
-	s.hold.Say(func(self *membership.Member) { self.Serves, self.Follows, self.Halted = serves, follows, halted })
+	s.hold.Say(func(self *membership.Member) {
+		self.Serves, self.Follows, self.Halted, self.Causes = serves, follows, halted, causes
+	})
 }
 
-// settledAll: the members are known, and whatever falls to this worker serves, or has halted.
+// settledAll: the members are known, and whatever falls to this worker serves, or has halted, or is paused.
 func (s *supervisor) settledAll() bool {
-	if s.owners == nil {
+	if s.owners == nil || !s.orders.Known() {
 		return false
 	}
 	for p := range s.owners {
-		if h := s.partitions[p]; s.mine(p) && (h == nil || !h.settled()) {
+		if h := s.partitions[p]; s.mine(p) && !s.orders.Of(p).Paused() && (h == nil || !h.settled()) {
 			return false
 		}
 	}

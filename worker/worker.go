@@ -17,9 +17,11 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/membership"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
+	"github.com/triggerd/triggerd/worker/internal/trail"
 )
 
 // Deps is what a worker works with. Broker is mandatory.
@@ -39,6 +41,11 @@ type Worker struct {
 	parts   *partition.Metrics
 	shelves *snapshot.Shelves
 	members atomic.Pointer[membership.Membership] // nil before Run
+	orders  *control.Orders
+	trail   *trail.Trail            // of Run
+	told    chan struct{}           // closed when it is known what the former run left
+	meets   func(p int, seq uint64) // if set, called while a message is marked, before it is applied. For tests
+	passed  chan suspect            // messages that were under suspicion and did no harm
 	ready   chan struct{}
 	settled sync.Once
 
@@ -65,7 +72,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		deps.Now = time.Now
 	}
 	w := &Worker{cfg: cfg, deps: deps, parts: partition.NewMetrics(deps.Registerer),
-		ready: make(chan struct{}), partitions: make(map[int]*held)}
+		orders: control.New(control.Config{}, control.Deps{Broker: deps.Broker, Logger: deps.Logger}),
+		told:   make(chan struct{}), passed: make(chan suspect, maxPassed), ready: make(chan struct{}), partitions: make(map[int]*held)}
+	newOrderGauges(deps.Registerer, w)
 	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), MaxBytes: int64(cfg.SnapshotMaxBytes)},
 		snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Metrics: snapshot.NewMetrics(deps.Registerer), Now: deps.Now})
 	w.metrics = newMetrics(deps.Registerer, w.count)
@@ -84,11 +93,17 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("run worker: %w", err)
 	}
 	defer home.close()
+	if w.trail, err = trail.Open(w.dir(), w.deps.Broker.Partitions()); err != nil {
+		return fmt.Errorf("run worker: %w", err)
+	}
+	defer w.trail.Close()
 	members := w.join(home)
 	w.members.Store(members)
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { members.Run(running) })
+	wg.Go(func() { w.orders.Run(running) })
+	wg.Go(func() { w.testify(running, home.name) })
 	newSupervisor(w, members).run(ctx)
 	stop()
 	wg.Wait()
@@ -182,7 +197,10 @@ func (w *Worker) check(p int) (string, error) {
 	w.mu.Lock()
 	h, owners := w.partitions[p], w.owners
 	w.mu.Unlock()
+	order := w.orders.Of(p)
 	switch {
+	case order.Paused():
+		return order.PausedBy(), nil
 	case owners != nil && owners[p] != w.id() && h != nil && h.State() == partition.Following:
 		detail, err := h.Check()
 		return "owned by " + owners[p] + "; here " + detail, err

@@ -66,7 +66,6 @@ func TestOpenRefusesAHalfMadeDeployment(t *testing.T) {
 	}
 }
 
-
 func streams(t *testing.T, js jetstream.JetStream) int {
 	t.Helper()
 	info, err := js.AccountInfo(context.Background())

@@ -1,6 +1,10 @@
-// Command worker owns a share of the partitions of a deployment whose broker runs elsewhere; start as many as there is work for.
+// Command worker owns a share of the partitions of a deployment whose broker runs elsewhere; start as many as there is work for. With a verb it
+// looks at the deployment, or decides something about one partition, and returns.
 //
 //	worker -nats-url nats://127.0.0.1:4222 -data-dir .data
+//	worker inspect -nats-url nats://127.0.0.1:4222
+//	worker pause -partition 7 -reason "its disk is being replaced"
+//	worker resume -partition 7
 package main
 
 import (
@@ -31,6 +35,9 @@ func (s *settings) Validate() error {
 }
 
 func main() {
+	if code, ok := worker.Command(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr); ok {
+		os.Exit(code)
+	}
 	var cfg settings
 	os.Exit(process.Main("worker", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
 		w, err := worker.New(cfg.Config, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})

@@ -3,6 +3,7 @@ package membership
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -22,6 +23,8 @@ type Member struct {
 	Serves  []int     `json:"serves,omitempty"`  // partitions for which it answers now
 	Follows []int     `json:"follows,omitempty"` // partitions for which it stands by, caught up
 	Halted  []int     `json:"halted,omitempty"`  // partitions that it owned and gave up
+
+	Causes map[int]string `json:"causes,omitempty"` // of Halted, for people
 }
 
 // Serving says whether the member answers for partition p.
@@ -50,5 +53,6 @@ func decode(id string, data []byte) (Member, error) {
 // clone shares nothing that a caller could change.
 func (m Member) clone() Member {
 	m.Serves, m.Follows, m.Halted = slices.Clone(m.Serves), slices.Clone(m.Follows), slices.Clone(m.Halted)
+	m.Causes = maps.Clone(m.Causes)
 	return m
 }

@@ -238,9 +238,9 @@ func (a *actor) apply(d delivery) error {
 	if d.msg.Seq != a.last.seq+1 {
 		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this; restart to replay", nil)
 	}
-	res, err := a.machine.Apply(d.msg, a.emit)
+	res, err := a.judge(d.msg)
 	if err != nil {
-		return a.halt("a message could not be applied", "see the cause; nothing of the message was kept or emitted", err)
+		return err
 	}
 	a.last = d.mark
 	a.logged.Add(int64(len(d.msg.Payload)))

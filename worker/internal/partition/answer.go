@@ -84,7 +84,7 @@ func (d *desk) writeRest() {
 
 func (d *desk) send(ans answer) {
 	if ans.user != nil {
-		ans.reply.User = viewUser(d.a.cfg.Partition, ans.user)
+		ans.reply.User = ViewUser(d.a.cfg.Partition, ans.user)
 	}
 	data, err := statequery.EncodeReply(ans.reply)
 	if err == nil {

@@ -88,6 +88,9 @@ type Deps struct {
 	// Changed, if set, is called after every change of State, from the partition's goroutine; it must not block.
 	Changed func()
 
+	// Guard, if set, sees every message before it is applied.
+	Guard Guard
+
 	// Failpoint, if set, is called at each step of a partition's work, from whichever goroutine takes it. An error aborts the partition
 	// as a crash would: nothing is flushed, only the file is closed. For tests. Steps: see the Step constants.
 	Failpoint func(step string) error

@@ -54,7 +54,7 @@ func (d *desk) answerOutcome(q *question) error {
 }
 
 func (d *desk) replyOutcome(q *question, out machine.Outcome) {
-	d.reply(q, statequery.Reply{Outcome: viewOutcome(d.a.cfg.Partition, out)})
+	d.reply(q, statequery.Reply{Outcome: ViewOutcome(d.a.cfg.Partition, out)})
 }
 
 // denyOrWait says not found if that is final, and sees to it that it becomes final if not.

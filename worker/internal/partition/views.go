@@ -8,8 +8,8 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/machine"
 )
 
-// viewUser shows a user as statequery does. The result aliases the user's variables.
-func viewUser(p int, u *machine.User) *statequery.UserState {
+// ViewUser shows a user as statequery does. The result aliases the user's variables.
+func ViewUser(p int, u *machine.User) *statequery.UserState {
 	s := &statequery.UserState{BotID: u.Bot, Vars: make(map[string]json.RawMessage, len(u.Vars)), Version: u.Version, UpdatedAt: u.UpdatedAt,
 		Pending: make([]statequery.Pending, 0, len(u.Pending)), Changes: make([]statequery.Change, 0, len(u.Changes))}
 	if u.HasModule {
@@ -28,7 +28,8 @@ func viewUser(p int, u *machine.User) *statequery.UserState {
 	return s
 }
 
-func viewOutcome(p int, o machine.Outcome) *statequery.Outcome {
+// ViewOutcome shows an outcome as statequery does.
+func ViewOutcome(p int, o machine.Outcome) *statequery.Outcome {
 	out := &statequery.Outcome{TriggerID: id(p, o.Position), UserID: o.User, Kind: o.Kind.String(), Status: o.Status.String(), Reason: o.Reason,
 		AcceptedAt: o.AcceptedAt, AppliedAt: o.AppliedAt, UserVersion: o.UserVersion}
 	if o.Status == machine.Duplicate && o.DuplicateOf.Seq != 0 {

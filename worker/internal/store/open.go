@@ -35,7 +35,7 @@ type Options struct {
 	// Failpoint, if set, is called by Commit at StepInTransaction. An error aborts the transaction, as a crash would. For tests.
 	Failpoint func(step string) error
 
-	readOnly bool
+	readOnly bool // see OpenReadOnly
 }
 
 func (o Options) withDefaults() Options {

@@ -1,0 +1,196 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+// inspection is what inspect can be told.
+type inspection struct {
+	settings
+	partition              int
+	digest, json           bool
+	account, user, trigger string
+	file                   string
+}
+
+// RegisterFlags implements config.Part.
+func (i *inspection) RegisterFlags(fs *flag.FlagSet) {
+	i.settings.RegisterFlags(fs)
+	fs.IntVar(&i.partition, "partition", -1, "`number` of the only partition to show; -1 shows all")
+	fs.BoolVar(&i.digest, "digest", false, "show a digest of each partition's state; its owner applies nothing while it computes that")
+	fs.BoolVar(&i.json, "json", false, "write JSON rather than a table")
+	fs.StringVar(&i.account, "account", "", "`account` of -user or -trigger")
+	fs.StringVar(&i.user, "user", "", "`id` of a user to show")
+	fs.StringVar(&i.trigger, "trigger", "", "`id` of a trigger, or receipt, whose outcome to show")
+	fs.StringVar(&i.file, "file", "", "`path` of a partition's file to look into instead of asking; no worker may have it open")
+}
+
+// Validate implements config.Part.
+func (i *inspection) Validate() error {
+	faults := []error{i.settings.Validate()}
+	if i.user != "" && i.trigger != "" {
+		faults = append(faults, errors.New("-user and -trigger: ask for one at a time"))
+	}
+	if (i.user != "" || i.trigger != "") && i.account == "" {
+		faults = append(faults, errors.New("-account is missing: say whose -user or -trigger it is"))
+	}
+	return errors.Join(faults...)
+}
+
+// inspect is the verb inspect. It changes nothing, anywhere.
+func inspect(ctx context.Context, args []string, c console) error {
+	i := &inspection{}
+	if err := c.load("inspect", args, i); err != nil {
+		return err
+	}
+	if i.file != "" {
+		return i.look(c)
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.timeout)
+	defer cancel()
+	b, closed, err := i.open(ctx, c, "inspect")
+	if err != nil {
+		return err
+	}
+	defer closed()
+	if i.partition >= 0 {
+		if err := (&one{i.partition}).within(b); err != nil {
+			return err
+		}
+	}
+	switch {
+	case i.user != "":
+		return i.askUser(ctx, b, c)
+	case i.trigger != "":
+		return i.askOutcome(ctx, b, c)
+	}
+	return i.askAll(ctx, b, c)
+}
+
+func (i *inspection) askUser(ctx context.Context, b *broker.Broker, c console) error {
+	p := broker.Partition(i.account, i.user, b.Partitions())
+	reply, err := statequery.NewClient(b.Conn).Ask(ctx, p, statequery.Request{User: &statequery.User{Account: i.account, User: i.user}})
+	if err != nil {
+		return fmt.Errorf("ask partition %d: %w", p, err)
+	}
+	if reply.User == nil {
+		return fmt.Errorf("user %q of account %q is not known in partition %d as of message %d", i.user, i.account, p, reply.Applied)
+	}
+	return show(c.stdout, map[string]any{"partition": p, "applied": reply.Applied, "user": reply.User})
+}
+
+func (i *inspection) askOutcome(ctx context.Context, b *broker.Broker, c console) error {
+	p, err := partitionOf(i.trigger)
+	if err == nil {
+		err = (&one{p}).within(b)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: -trigger: %w", errUsage, err)
+	}
+	reply, err := statequery.NewClient(b.Conn).Ask(ctx, p, statequery.Request{Outcome: &statequery.OutcomeOf{Account: i.account, ID: i.trigger}})
+	if err != nil {
+		return fmt.Errorf("ask partition %d: %w", p, err)
+	}
+	return show(c.stdout, map[string]any{"partition": p, "applied": reply.Applied, "outcome": reply.Outcome})
+}
+
+func partitionOf(trigger string) (int, error) {
+	if id, err := record.ParseID(trigger); err == nil {
+		return id.Partition, nil
+	}
+	receipt, err := record.ParseReceipt(trigger)
+	return receipt.Partition, err
+}
+
+func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) error {
+	s := &survey{b: b, digest: i.digest, now: time.Now()}
+	rows, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	if i.partition >= 0 {
+		rows = rows[i.partition : i.partition+1]
+	}
+	if i.json {
+		return show(c.stdout, map[string]any{"partitions": rows, "members": len(s.members)})
+	}
+	fmt.Fprintf(c.stdout, "%d partitions, %d workers\n", b.Partitions(), len(s.members))
+	return table(c.stdout, rows, i.digest)
+}
+
+// show writes JSON for people and programs.
+func show(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes a line for each partition, and below it what is out of order.
+func table(w io.Writer, rows []Row, digest bool) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(tw, "PARTITION\tSTATE\tOWNER\tSTANDBY\tAPPLIED/LAST\tLAG\tOLDEST\tEMITTED/EVENTS\tCHECKPOINT\tSNAPSHOT\tAGE\tUSERS")
+	if digest {
+		fmt.Fprint(tw, "\tDIGEST")
+	}
+	fmt.Fprintln(tw)
+	for _, r := range rows {
+		snapshot, age := "-", "-"
+		if r.SnapshotSeq != 0 {
+			snapshot, age = fmt.Sprint(r.SnapshotSeq), seconds(r.SnapshotAge)
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%d/%d\t%d\t%s\t%s\t%d", r.Partition, r.State, orDash(r.Owner), orDash(r.Standby),
+			r.Applied, r.Last, r.Lag, seconds(r.OldestAge), r.Emitted, r.Events, r.CheckpointSeq, snapshot, age, r.Users)
+		if digest {
+			fmt.Fprintf(tw, "\t%s", orDash(r.Digest))
+		}
+		fmt.Fprintln(tw)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		remark(w, r)
+	}
+	return nil
+}
+
+func remark(w io.Writer, r Row) {
+	note := func(text string) { fmt.Fprintf(w, "partition %d: %s\n", r.Partition, text) }
+	if r.Paused != "" {
+		note(r.Paused)
+	}
+	if r.Quarantined != "" {
+		note("quarantine: " + r.Quarantined)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.Halted)) {
+		note("halted at worker " + id + ": " + r.Halted[id])
+	}
+	for _, f := range r.Faults {
+		note(f)
+	}
+}
+
+func seconds(s float64) string {
+	return (time.Duration(s*1000) * time.Millisecond).Round(time.Millisecond).String()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
