@@ -9,6 +9,9 @@
 //	srv.Kill(); srv.Boot()         // as after kill -9
 //	px := srv.Proxy()              // srv.ConnectTo(px.URL())
 //
+//	c := natstest.StartCluster(t)  // three processes; TestMain calls natstest.BeServer()
+//	c.Leader(js, "S").Kill()       // kill -9
+//
 // # Failure
 //
 // What cannot be set up fails the test at once. The server's log is kept in memory and shown only if the test failed.
@@ -114,17 +117,19 @@ func (s *Server) Boot() {
 }
 
 func (s *Server) options() *server.Options {
-	o := &server.Options{
-		ServerName:         "natstest",
-		Host:               "127.0.0.1",
-		Port:               s.port,
-		JetStream:          true,
-		StoreDir:           s.dir,
-		SyncAlways:         !s.lazy,
-		JetStreamMaxStore:  s.maxStore,
-		JetStreamMaxMemory: maxMemory,
-		NoSigs:             true,
+	o := &server.Options{}
+	if err := o.ProcessConfigString(openAccounts); err != nil {
+		s.t.Fatalf("read accounts: %v", err)
 	}
+	o.ServerName = "natstest"
+	o.Host = "127.0.0.1"
+	o.Port = s.port
+	o.JetStream = true
+	o.StoreDir = s.dir
+	o.SyncAlways = !s.lazy
+	o.JetStreamMaxStore = s.maxStore
+	o.JetStreamMaxMemory = maxMemory
+	o.NoSigs = true
 	if s.tune != nil {
 		s.tune(o)
 	}
@@ -176,6 +181,11 @@ func (s *Server) Connect(opts ...nats.Option) *nats.Conn {
 // ConnectTo is Connect by way of another address, such as a Proxy's.
 func (s *Server) ConnectTo(url string, opts ...nats.Option) *nats.Conn {
 	s.t.Helper()
+	return connect(s.t, url, opts...)
+}
+
+func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
 	base := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(10 * time.Millisecond),
@@ -185,9 +195,9 @@ func (s *Server) ConnectTo(url string, opts ...nats.Option) *nats.Conn {
 	}
 	nc, err := nats.Connect(url, append(base, opts...)...)
 	if err != nil {
-		s.t.Fatalf("connect to nats-server: %v", err)
+		t.Fatalf("connect to nats-server: %v", err)
 	}
-	s.t.Cleanup(nc.Close)
+	t.Cleanup(nc.Close)
 	return nc
 }
 
