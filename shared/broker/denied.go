@@ -43,8 +43,8 @@ func listen(conn *nats.Conn) *denials {
 	d := &denials{waiting: map[*denied]struct{}{}}
 	before := conn.ErrorHandler()
 	conn.SetErrorHandler(func(conn *nats.Conn, sub *nats.Subscription, err error) {
-		if errors.Is(err, nats.ErrPermissionViolation) {
-			d.hear(err)
+		if errors.Is(err, nats.ErrPermissionViolation) && d.hear(err) {
+			return // whoever waits for the answer says what it means
 		}
 		if before != nil {
 			before(conn, sub, err)
@@ -53,14 +53,17 @@ func listen(conn *nats.Conn) *denials {
 	return d
 }
 
-func (d *denials) hear(err error) {
+// hear ends the requests that err is about. It reports whether there is one.
+func (d *denials) hear(err error) (heard bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for w := range d.waiting {
 		if strings.Contains(err.Error(), w.subject) {
 			w.cancel(fmt.Errorf("%w: %w", ErrNotAllowed, err))
+			heard = true
 		}
 	}
+	return heard
 }
 
 // watch makes a context that ends when the broker does not allow a message to subject. done must be called. A nil denials hears nothing.

@@ -16,6 +16,7 @@ import (
 const (
 	requestTimeout    = 5 * time.Second        // one request, one answer
 	retryInterval     = 100 * time.Millisecond // while the broker is away
+	waitInterval      = 500 * time.Millisecond // while somebody else makes what this user may not
 	ensureConcurrency = 8                      // partitions looked at together
 )
 
@@ -135,7 +136,10 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 		if err == nil {
 			return nil
 		}
-		if !away(err) && !errors.Is(err, errNotMade) || ctx.Err() != nil {
+		pause := retryInterval
+		if errors.Is(err, errNotMade) {
+			pause = waitInterval
+		} else if !away(err) || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if !warned {
@@ -144,7 +148,7 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", what, errors.Join(ctx.Err(), err))
-		case <-time.After(retryInterval):
+		case <-time.After(pause):
 		}
 	}
 }
