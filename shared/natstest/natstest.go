@@ -48,6 +48,9 @@ type Option func(*Server)
 // Lazy turns sync_interval: always off, for tests in which durability plays no part and speed does.
 func Lazy() Option { return func(s *Server) { s.lazy = true } }
 
+// Closed keeps to itself how the server syncs, as one that belongs to somebody else does.
+func Closed() Option { return func(s *Server) { s.closed = true } }
+
 // Dir uses dir instead of a temporary directory.
 func Dir(dir string) Option { return func(s *Server) { s.dir = dir } }
 
@@ -62,6 +65,7 @@ type Server struct {
 	t        testing.TB
 	dir      string
 	lazy     bool
+	closed   bool
 	maxStore int64
 	tune     func(*server.Options)
 	log      logBuffer
@@ -118,8 +122,10 @@ func (s *Server) Boot() {
 
 func (s *Server) options() *server.Options {
 	o := &server.Options{}
-	if err := o.ProcessConfigString(openAccounts); err != nil {
-		s.t.Fatalf("read accounts: %v", err)
+	if !s.closed {
+		if err := o.ProcessConfigString(openAccounts); err != nil {
+			s.t.Fatalf("read accounts: %v", err)
+		}
 	}
 	o.ServerName = "natstest"
 	o.Host = "127.0.0.1"
