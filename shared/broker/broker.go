@@ -26,7 +26,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -48,8 +47,10 @@ type Broker struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
 
-	settings Settings
-	logIDs   []string // by partition
+	settings  Settings
+	logIDs    []string // by partition
+	differing []Difference
+	denials   *denials
 }
 
 // Partitions is the deployment's number of partitions.
@@ -74,7 +75,7 @@ func (b *Broker) CheckLog(ctx context.Context, p int) error {
 
 // known reads a stream that must be there and must be partition p's.
 func (b *Broker) known(ctx context.Context, name string, p int, logID string) (*jetstream.StreamInfo, error) {
-	stream, err := b.JS.Stream(ctx, name)
+	info, err := b.info(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("%w (log id %s): restore it from a backup; to give up all that it held, delete what is left of "+
 			"streams %s and %s, and key %s in bucket %s", ErrLogMissing, logID, TriggersStream(p), EventsStream(p), logKey(p), BucketDeployment)
@@ -82,7 +83,6 @@ func (b *Broker) known(ctx context.Context, name string, p int, logID string) (*
 	if err != nil {
 		return nil, err
 	}
-	info := stream.CachedInfo()
 	return info, b.recognise(info, logID)
 }
 
@@ -127,17 +127,36 @@ func (b *Broker) LastEvents(ctx context.Context, p int) (*jetstream.RawStreamMsg
 // KVGet reads a key from the leader of its bucket, where jetstream's own Get may ask a follower that is behind. The
 // revision is the entry's sequence. jetstream.ErrKeyNotFound if there is none.
 func (b *Broker) KVGet(ctx context.Context, bucket, key string) (value []byte, revision uint64, err error) {
-	msg, err := b.read(ctx, "KV_"+bucket, messageQuery{LastBySubject: "$KV." + bucket + "." + key})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, 0, jetstream.ErrKeyNotFound
-	}
+	e, err := b.entryOf(ctx, bucket, key)
 	if err != nil {
 		return nil, 0, err
 	}
-	if msg.Header.Get("KV-Operation") != "" || msg.Header.Get("Nats-Marker-Reason") != "" { // deleted, purged or expired
+	if !e.live {
 		return nil, 0, jetstream.ErrKeyNotFound
 	}
-	return msg.Data, msg.Sequence, nil
+	return e.value, e.revision, nil
+}
+
+// entry is a key of a bucket. One that is not live has no value; its revision is that of the marker which its deletion or end left, or 0.
+type entry struct {
+	bucket, key string
+	value       []byte
+	revision    uint64
+	live        bool
+}
+
+func (b *Broker) entryOf(ctx context.Context, bucket, key string) (entry, error) {
+	e := entry{bucket: bucket, key: key}
+	msg, err := b.read(ctx, bucketStreamPrefix+bucket, messageQuery{LastBySubject: bucketSubject(bucket, key)})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return e, nil
+	}
+	if err != nil {
+		return entry{}, err
+	}
+	e.value, e.revision = msg.Data, msg.Sequence
+	e.live = msg.Header.Get("KV-Operation") == "" && msg.Header.Get("Nats-Marker-Reason") == "" // else deleted, purged or expired
+	return e, nil
 }
 
 // messageQuery is a request to $JS.API.STREAM.MSG.GET.
@@ -160,31 +179,4 @@ func (b *Broker) read(ctx context.Context, stream string, query messageQuery) (*
 		return nil, fmt.Errorf("read message of %s: %w", stream, err)
 	}
 	return reply.Message.raw()
-}
-
-// ask sends one request of JetStream's API and decodes the answer into reply.
-func (b *Broker) ask(ctx context.Context, subject string, query, reply any) error {
-	var body []byte
-	if query != nil {
-		var err error
-		if body, err = json.Marshal(query); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	msg, err := b.Conn.RequestWithContext(ctx, subject, body)
-	if err != nil {
-		return err
-	}
-	var fault struct {
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(msg.Data, &fault); err != nil {
-		return err
-	}
-	if fault.Error != nil {
-		return fault.Error
-	}
-	return json.Unmarshal(msg.Data, reply)
 }

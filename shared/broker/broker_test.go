@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -19,7 +18,10 @@ import (
 	"github.com/triggerd/triggerd/shared/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.BeServer()
+	goleak.VerifyTestMain(m)
+}
 
 var limits = record.Limits{Machine: 1, MaxUserBytes: 524288, MaxPending: 1000, OutcomesKeep: 3600000}
 
@@ -265,38 +267,6 @@ func TestLostBucketIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, nc, settings(1), broker.ErrLogForeign, broker.TriggersStream(0), b.LogID(0))
-}
-
-func TestSafeSettingsAreUpdatedOthersReported(t *testing.T) {
-	nc := natstest.Start(t).Connect()
-	ensure(t, nc, settings(1))
-	changed := settings(1)
-	changed.TriggersMaxBytes, changed.DuplicateWindow = 3<<30, time.Minute
-	var out bytes.Buffer
-	b, err := broker.Ensure(t.Context(), nc, changed, slog.New(slog.NewTextHandler(&out, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c := config(t, b, broker.TriggersStream(0)); c.MaxBytes != 3<<30 || c.Duplicates != time.Minute {
-		t.Errorf("log has %d bytes and window %v", c.MaxBytes, c.Duplicates)
-	}
-	for _, want := range []string{"setting=max_bytes have=2147483648 want=3221225472 changed=true", "setting=duplicate_window have=2m0s want=1m0s"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("log %q does not say %q", out.String(), want)
-		}
-	}
-	cfg := config(t, b, broker.EventsStream(0))
-	cfg.MaxAge = time.Hour
-	if _, err := b.JS.UpdateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	out.Reset()
-	if _, err := broker.Ensure(t.Context(), nc, changed, slog.New(slog.NewTextHandler(&out, nil))); err != nil {
-		t.Fatal(err)
-	}
-	if want := "stream=EVENTS-0 setting=max_age have=1h0m0s want=0s changed=false"; !strings.Contains(out.String(), want) {
-		t.Errorf("log %q does not say %q", out.String(), want)
-	}
 }
 
 func TestReadsFromTheLeader(t *testing.T) {

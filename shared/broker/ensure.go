@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"time"
 
@@ -17,15 +16,17 @@ import (
 const (
 	requestTimeout    = 5 * time.Second        // one request, one answer
 	retryInterval     = 100 * time.Millisecond // while the broker is away
+	waitInterval      = 500 * time.Millisecond // while somebody else makes what this user may not
 	ensureConcurrency = 8                      // partitions looked at together
 )
 
-// Ensure makes what is missing and checks what is there: the partition count (Create in BucketDeployment), the buckets,
-// the streams with their log ids, the first record of each log. Idempotent, safe to run from several processes at once.
+// Ensure makes what is missing and checks what is there: the partition count (once, in BucketDeployment), the buckets,
+// the streams with their log ids, the first record of each log. Idempotent, safe to run from several processes at once. It reads
+// before it writes: a user who may not make anything is content with what is there, and waits for what is not.
 //
 // It refuses with ErrPartitions another partition count, with ErrLogMissing a known stream that is gone, and with
-// ErrLogForeign one that is another; what else differs from s is logged, and put right where that loses nothing. While the
-// broker is away it tries until ctx ends.
+// ErrLogForeign one that is another; what else differs from s is logged, put right where that loses nothing, and kept for
+// Differences. While the broker is away, or elects, it tries until ctx ends.
 func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) (*Broker, error) {
 	s = s.withDefaults()
 	if err := s.Validate(); err != nil {
@@ -35,7 +36,7 @@ func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
-	b := &Broker{Conn: conn, JS: js, settings: s, logIDs: make([]string, s.Partitions)}
+	b := &Broker{Conn: conn, JS: js, settings: s, logIDs: make([]string, s.Partitions), denials: listen(conn)}
 	e := &ensurer{Broker: b, log: log}
 	if err := e.buckets(ctx); err != nil {
 		return nil, err
@@ -43,70 +44,67 @@ func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) 
 	if err := e.patiently(ctx, "record partition count", e.partitionCount); err != nil {
 		return nil, err
 	}
-	return b, e.logs(ctx)
+	if err := e.logs(ctx); err != nil {
+		return nil, err
+	}
+	b.differing = e.differing.list()
+	return b, nil
 }
 
 // ensurer is a Broker in the making.
 type ensurer struct {
 	*Broker
-	log        *slog.Logger
-	deployment jetstream.KeyValue
+	log       *slog.Logger
+	differing report
 }
 
 func (e *ensurer) buckets(ctx context.Context) error {
-	for _, cfg := range []jetstream.KeyValueConfig{
-		e.settings.bucketConfig(BucketDeployment, DeploymentMaxBytes),
-		e.settings.bucketConfig(BucketModules, ModulesMaxBytes),
-		e.settings.membersConfig(),
-		e.settings.bucketConfig(BucketSnapshots, SnapshotsMaxBytes),
-		e.settings.bucketConfig(BucketControl, ControlMaxBytes),
-	} {
-		err := e.patiently(ctx, "make bucket "+cfg.Bucket, func(ctx context.Context) error { return e.bucket(ctx, cfg) })
+	for _, cfg := range e.settings.buckets() {
+		err := e.patiently(ctx, "make stream "+cfg.Name, func(ctx context.Context) error { return e.bucket(ctx, cfg) })
 		if err != nil {
 			return err
 		}
 	}
-	return e.patiently(ctx, "make object store "+StoreSnapshots, e.objects)
+	return nil
 }
 
-// objects makes the object store of the snapshots.
-func (e *ensurer) objects(ctx context.Context) error {
-	cfg := e.settings.snapshotsConfig()
-	_, err := e.JS.CreateObjectStore(ctx, cfg)
-	if errors.Is(err, jetstream.ErrBucketExists) { // made with other settings
-		_, err = e.JS.ObjectStore(ctx, cfg.Bucket)
-		if err == nil {
-			e.log.Warn("object store was made with other settings", "store", cfg.Bucket, "max_bytes", cfg.MaxBytes, "replicas", cfg.Replicas)
-		}
+func (e *ensurer) bucket(ctx context.Context, cfg jetstream.StreamConfig) error {
+	info, err := e.makeStream(ctx, cfg)
+	if err != nil || info == nil {
+		return err
 	}
-	return err
+	return e.align(ctx, info, cfg)
 }
 
-func (e *ensurer) bucket(ctx context.Context, cfg jetstream.KeyValueConfig) error {
-	kv, err := e.JS.CreateKeyValue(ctx, cfg)
-	if errors.Is(err, jetstream.ErrBucketExists) { // made with other settings
-		kv, err = e.JS.KeyValue(ctx, cfg.Bucket)
-		if err == nil {
-			e.log.Warn("bucket was made with other settings", "bucket", cfg.Bucket, "max_bytes", cfg.MaxBytes, "replicas", cfg.Replicas, "ttl", cfg.TTL)
-		}
+// makeStream makes a stream. If it is there already, made with whatever settings by whomever, it returns what it is.
+func (e *ensurer) makeStream(ctx context.Context, cfg jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	info, err := e.info(ctx, cfg.Name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return info, err
 	}
-	if cfg.Bucket == BucketDeployment {
-		e.deployment = kv
+	err = waiting(e.ask(ctx, "$JS.API.STREAM.CREATE."+cfg.Name, cfg, nil))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was faster, with other settings
+		return e.info(ctx, cfg.Name)
 	}
-	return err
+	return nil, err
 }
 
 // partitionCount writes the count once and compares with it for ever.
 func (e *ensurer) partitionCount(ctx context.Context) error {
-	_, err := e.deployment.Create(ctx, keyPartitions, []byte(strconv.Itoa(e.settings.Partitions)))
-	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return err
-	}
-	have, _, err := e.KVGet(ctx, BucketDeployment, keyPartitions)
+	have, err := e.entryOf(ctx, BucketDeployment, keyPartitions)
 	if err != nil {
 		return err
 	}
-	return e.samePartitions(string(have))
+	if !have.live {
+		err = e.write(ctx, have, []byte(strconv.Itoa(e.settings.Partitions)))
+		if !wrongSequence(err) {
+			return err
+		}
+		if have, err = e.entryOf(ctx, BucketDeployment, keyPartitions); err != nil {
+			return err
+		}
+	}
+	return e.samePartitions(string(have.value))
 }
 
 func (e *ensurer) logs(ctx context.Context) error {
@@ -123,6 +121,14 @@ func (e *ensurer) logs(ctx context.Context) error {
 	return group.Wait()
 }
 
+// write stores what BucketDeployment knows if nobody did so since have was read; wrongSequence tells.
+func (e *ensurer) write(ctx context.Context, have entry, value []byte) error {
+	msg := nats.NewMsg(bucketSubject(have.bucket, have.key))
+	msg.Data = value
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(have.revision, 10))
+	return waiting(e.request(ctx, msg, nil))
+}
+
 // patiently repeats an idempotent step while the broker is away, until ctx ends.
 func (e *ensurer) patiently(ctx context.Context, what string, step func(context.Context) error) error {
 	for warned := false; ; warned = true {
@@ -130,18 +136,29 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 		if err == nil {
 			return nil
 		}
-		if !away(err) || ctx.Err() != nil {
+		pause := retryInterval
+		if errors.Is(err, errNotMade) {
+			pause = waitInterval
+		} else if !away(err) || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if !warned {
-			e.log.Warn("broker is away, trying again", "step", what, "error", err)
+			e.warn(what, err)
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", what, errors.Join(ctx.Err(), err))
-		case <-time.After(retryInterval):
+		case <-time.After(pause):
 		}
 	}
+}
+
+func (e *ensurer) warn(what string, err error) {
+	if errors.Is(err, errNotMade) {
+		e.log.Warn("deployment is not complete, and this user may not complete it: waiting for one who may, such as a worker", "step", what, "error", err)
+		return
+	}
+	e.log.Warn("broker is away, trying again", "step", what, "error", err)
 }
 
 // within bounds a step, so that one lost answer does not take all the time there is.
@@ -149,28 +166,4 @@ func within(ctx context.Context, step func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	return step(ctx)
-}
-
-// awayCodes are answers of a broker that is starting or electing. "Not enabled" is what the client makes of nobody
-// answering at all.
-var awayCodes = []jetstream.ErrorCode{
-	10008, // cluster unavailable
-	10009, // no leader
-	10118, // stream offline
-	jetstream.JSErrCodeJetStreamNotEnabled,
-}
-
-// awayErrors are the client's own.
-var awayErrors = []error{
-	nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
-	jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-}
-
-// away says whether an error is one of a broker that may yet come (back).
-func away(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		return slices.Contains(awayCodes, api.ErrorCode)
-	}
-	return slices.ContainsFunc(awayErrors, func(e error) bool { return errors.Is(err, e) })
 }

@@ -25,7 +25,7 @@ type logEntry struct {
 	ID    string `json:"id"`
 	State string `json:"state"`
 
-	revision uint64
+	entry entry
 }
 
 // partition makes partition p's log, or recognises it, and returns its id.
@@ -42,44 +42,54 @@ func (e *ensurer) partition(ctx context.Context, p int) (string, error) {
 
 // claim reads partition p's entry, or claims a new log id. Of several claims at once one stands, for all.
 func (e *ensurer) claim(ctx context.Context, p int) (logEntry, error) {
-	entry, err := e.entry(ctx, p)
-	if !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return entry, err
-	}
-	entry = logEntry{ID: nuid.Next(), State: logIntended}
-	value, err := json.Marshal(entry)
+	found, err := e.entryOf(ctx, BucketDeployment, logKey(p))
 	if err != nil {
 		return logEntry{}, err
 	}
-	entry.revision, err = e.deployment.Create(ctx, logKey(p), value)
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		return e.entry(ctx, p)
+	if found.live {
+		return readLog(found)
 	}
-	return entry, err
+	claimed := logEntry{ID: nuid.Next(), State: logIntended}
+	value, err := json.Marshal(claimed)
+	if err != nil {
+		return logEntry{}, err
+	}
+	if err := e.write(ctx, found, value); err != nil && !wrongSequence(err) {
+		return logEntry{}, err
+	}
+	return e.logEntry(ctx, p)
 }
 
-func (e *ensurer) entry(ctx context.Context, p int) (logEntry, error) {
-	value, revision, err := e.KVGet(ctx, BucketDeployment, logKey(p))
+// logEntry reads partition p's entry, which is there.
+func (e *ensurer) logEntry(ctx context.Context, p int) (logEntry, error) {
+	found, err := e.entryOf(ctx, BucketDeployment, logKey(p))
 	if err != nil {
 		return logEntry{}, err
 	}
-	entry := logEntry{revision: revision}
-	if err := json.Unmarshal(value, &entry); err != nil {
-		return logEntry{}, fmt.Errorf("read key %s of bucket %s: %w", logKey(p), BucketDeployment, err)
+	if !found.live {
+		return logEntry{}, fmt.Errorf("read key %s of bucket %s: %w", logKey(p), BucketDeployment, jetstream.ErrKeyNotFound)
 	}
-	if entry.ID == "" || entry.State != logIntended && entry.State != logCreated {
-		return logEntry{}, fmt.Errorf("read key %s of bucket %s: unknown state %q: run a newer triggerd", logKey(p), BucketDeployment, entry.State)
+	return readLog(found)
+}
+
+func readLog(found entry) (logEntry, error) {
+	log := logEntry{entry: found}
+	if err := json.Unmarshal(found.value, &log); err != nil {
+		return logEntry{}, fmt.Errorf("read key %s of bucket %s: %w", found.key, found.bucket, err)
 	}
-	return entry, nil
+	if log.ID == "" || log.State != logIntended && log.State != logCreated {
+		return logEntry{}, fmt.Errorf("read key %s of bucket %s: unknown state %q: run a newer triggerd", found.key, found.bucket, log.State)
+	}
+	return log, nil
 }
 
 // create makes the streams and the first record of an intended log. Every step can be repeated, by anybody, until the
 // last one has been done by somebody.
 func (e *ensurer) create(ctx context.Context, p int, entry logEntry) error {
-	if err := e.makeStream(ctx, p, e.settings.triggersConfig(p, entry.ID), entry.ID); err != nil {
+	if err := e.makeOwn(ctx, e.settings.triggersConfig(p, entry.ID), entry.ID); err != nil {
 		return err
 	}
-	if err := e.makeStream(ctx, p, e.settings.eventsConfig(p, entry.ID), entry.ID); err != nil {
+	if err := e.makeOwn(ctx, e.settings.eventsConfig(p, entry.ID), entry.ID); err != nil {
 		return err
 	}
 	if err := e.configure(ctx, p); err != nil {
@@ -88,10 +98,11 @@ func (e *ensurer) create(ctx context.Context, p int, entry logEntry) error {
 	return e.markCreated(ctx, p, entry)
 }
 
-func (e *ensurer) makeStream(ctx context.Context, p int, cfg jetstream.StreamConfig, logID string) error {
-	_, err := e.JS.CreateStream(ctx, cfg)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by us with other settings, or by a stranger
-		_, err = e.known(ctx, cfg.Name, p, logID)
+// makeOwn makes a stream of partition p's log, or recognises it: it may have been made by us with other settings, or by a stranger.
+func (e *ensurer) makeOwn(ctx context.Context, cfg jetstream.StreamConfig, logID string) error {
+	info, err := e.makeStream(ctx, cfg)
+	if err == nil && info != nil {
+		err = e.recognise(info, logID)
 	}
 	if err != nil {
 		return fmt.Errorf("make stream %s: %w", cfg.Name, err)
@@ -107,7 +118,7 @@ func (e *ensurer) configure(ctx context.Context, p int) error {
 	msg := &nats.Msg{Subject: TriggersSubject(p), Header: batch.Header(), Data: batch.Payload}
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, "0")
 	msg.Header.Set(jetstream.ExpectedStreamHeader, TriggersStream(p))
-	_, err := e.JS.PublishMsg(ctx, msg)
+	err := waiting(e.request(ctx, msg, nil))
 	if err != nil && !wrongSequence(err) {
 		return fmt.Errorf("write first record of %s: %w", TriggersStream(p), err)
 	}
@@ -127,7 +138,7 @@ func (e *ensurer) markCreated(ctx context.Context, p int, entry logEntry) error 
 	if err != nil {
 		return err
 	}
-	_, err = e.deployment.Update(ctx, logKey(p), value, entry.revision)
+	err = e.write(ctx, entry.entry, value)
 	if err == nil {
 		e.log.Info("log created", "stream", TriggersStream(p), "log_id", entry.ID)
 		return nil
@@ -135,7 +146,7 @@ func (e *ensurer) markCreated(ctx context.Context, p int, entry logEntry) error 
 	if !wrongSequence(err) {
 		return fmt.Errorf("mark log %s as created: %w", entry.ID, err)
 	}
-	now, err := e.entry(ctx, p) // somebody was faster
+	now, err := e.logEntry(ctx, p) // somebody was faster
 	if err == nil && (now.ID != entry.ID || now.State != logCreated) {
 		err = fmt.Errorf("mark log %s as created: it is now log %s, %s", entry.ID, now.ID, now.State)
 	}
@@ -150,7 +161,7 @@ func (e *ensurer) recogniseBoth(ctx context.Context, p int, logID string) error 
 			return fmt.Errorf("check stream %s: %w", want.Name, err)
 		}
 		if err := e.align(ctx, info, want); err != nil {
-			return fmt.Errorf("update stream %s: %w", want.Name, err)
+			return err
 		}
 	}
 	return nil

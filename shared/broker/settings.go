@@ -148,32 +148,3 @@ func (s Settings) eventsConfig(p int, logID string) jetstream.StreamConfig {
 		Metadata:    s.metadata(logID),
 	}
 }
-
-func (s Settings) bucketConfig(name string, maxBytes int64) jetstream.KeyValueConfig {
-	return jetstream.KeyValueConfig{
-		Bucket:   name,
-		Storage:  jetstream.FileStorage,
-		History:  1,
-		MaxBytes: maxBytes,
-		Replicas: s.Replicas,
-	}
-}
-
-// membersConfig: keys that are not renewed vanish by themselves. It is on disk so that a broker that restarts still has it; the keys of
-// workers that did not survive do not.
-func (s Settings) membersConfig() jetstream.KeyValueConfig {
-	cfg := s.bucketConfig(BucketMembers, MembersMaxBytes)
-	cfg.TTL = s.MemberTTL
-	return cfg
-}
-
-// snapshotsConfig is the object store of the snapshots. It is a bucket of its own, because giving up an object locks its stream.
-func (s Settings) snapshotsConfig() jetstream.ObjectStoreConfig {
-	return jetstream.ObjectStoreConfig{
-		Bucket:      StoreSnapshots,
-		Description: "snapshots of the partitions",
-		Storage:     jetstream.FileStorage,
-		MaxBytes:    s.SnapshotsMaxBytes,
-		Replicas:    s.Replicas,
-	}
-}

@@ -17,12 +17,17 @@ type logBuffer struct {
 }
 
 func (l *logBuffer) add(level, format string, v []any) {
+	l.take(time.Now().Format("15:04:05.000 ") + level + " " + fmt.Sprintf(format, v...))
+}
+
+// take keeps one line.
+func (l *logBuffer) take(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lines) == maxLogLines {
 		l.lines = append(l.lines[:0], l.lines[1:]...)
 	}
-	l.lines = append(l.lines, time.Now().Format("15:04:05.000 ")+level+" "+fmt.Sprintf(format, v...))
+	l.lines = append(l.lines, line)
 }
 
 // String is the log so far, a line an entry.

@@ -9,6 +9,9 @@
 //	srv.Kill(); srv.Boot()         // as after kill -9
 //	px := srv.Proxy()              // srv.ConnectTo(px.URL())
 //
+//	c := natstest.StartCluster(t)  // three processes; TestMain calls natstest.BeServer()
+//	c.Leader(js, "S").Kill()       // kill -9
+//
 // # Failure
 //
 // What cannot be set up fails the test at once. The server's log is kept in memory and shown only if the test failed.
@@ -45,6 +48,9 @@ type Option func(*Server)
 // Lazy turns sync_interval: always off, for tests in which durability plays no part and speed does.
 func Lazy() Option { return func(s *Server) { s.lazy = true } }
 
+// Closed keeps to itself how the server syncs, as one that belongs to somebody else does.
+func Closed() Option { return func(s *Server) { s.closed = true } }
+
 // Dir uses dir instead of a temporary directory.
 func Dir(dir string) Option { return func(s *Server) { s.dir = dir } }
 
@@ -59,6 +65,7 @@ type Server struct {
 	t        testing.TB
 	dir      string
 	lazy     bool
+	closed   bool
 	maxStore int64
 	tune     func(*server.Options)
 	log      logBuffer
@@ -114,17 +121,21 @@ func (s *Server) Boot() {
 }
 
 func (s *Server) options() *server.Options {
-	o := &server.Options{
-		ServerName:         "natstest",
-		Host:               "127.0.0.1",
-		Port:               s.port,
-		JetStream:          true,
-		StoreDir:           s.dir,
-		SyncAlways:         !s.lazy,
-		JetStreamMaxStore:  s.maxStore,
-		JetStreamMaxMemory: maxMemory,
-		NoSigs:             true,
+	o := &server.Options{}
+	if !s.closed {
+		if err := o.ProcessConfigString(openAccounts); err != nil {
+			s.t.Fatalf("read accounts: %v", err)
+		}
 	}
+	o.ServerName = "natstest"
+	o.Host = "127.0.0.1"
+	o.Port = s.port
+	o.JetStream = true
+	o.StoreDir = s.dir
+	o.SyncAlways = !s.lazy
+	o.JetStreamMaxStore = s.maxStore
+	o.JetStreamMaxMemory = maxMemory
+	o.NoSigs = true
 	if s.tune != nil {
 		s.tune(o)
 	}
@@ -176,6 +187,11 @@ func (s *Server) Connect(opts ...nats.Option) *nats.Conn {
 // ConnectTo is Connect by way of another address, such as a Proxy's.
 func (s *Server) ConnectTo(url string, opts ...nats.Option) *nats.Conn {
 	s.t.Helper()
+	return connect(s.t, url, opts...)
+}
+
+func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
 	base := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(10 * time.Millisecond),
@@ -185,9 +201,9 @@ func (s *Server) ConnectTo(url string, opts ...nats.Option) *nats.Conn {
 	}
 	nc, err := nats.Connect(url, append(base, opts...)...)
 	if err != nil {
-		s.t.Fatalf("connect to nats-server: %v", err)
+		t.Fatalf("connect to nats-server: %v", err)
 	}
-	s.t.Cleanup(nc.Close)
+	t.Cleanup(nc.Close)
 	return nc
 }
 

@@ -13,7 +13,10 @@ import (
 	"github.com/triggerd/triggerd/shared/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.BeServer()
+	goleak.VerifyTestMain(m)
+}
 
 func makeStream(t *testing.T, js jetstream.JetStream) jetstream.Stream {
 	t.Helper()

@@ -2,10 +2,11 @@ package process
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,36 +24,41 @@ const (
 	foreverRedial = -1
 )
 
-// Remote is a broker elsewhere.
-type Remote struct {
-	URL         string // nats://host:port, several separated by commas
-	Credentials string // file; empty = none
+// ErrRefused: the broker is there, and does not take this process. Waiting does not help.
+var ErrRefused = errors.New("broker refuses this process: check who it says it is (-nats-credentials, -nats-nkey, -nats-user) and what it " +
+	"shows and trusts (-nats-tls-ca, -nats-tls-cert)")
+
+// refusals are the client's errors of a broker that is there.
+var refusals = []error{
+	nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+	nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, nats.ErrNkeysNotSupported,
 }
 
-// RegisterFlags adds -nats-url and -nats-credentials and sets their defaults.
-func (r *Remote) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&r.URL, "nats-url", nats.DefaultURL, "`url` of the broker, or several separated by commas")
-	fs.StringVar(&r.Credentials, "nats-credentials", "", "`file` with the credentials for the broker")
+// refusalTexts are what the broker has against the own certificate: errors without a type, that come with or after the handshake.
+var refusalTexts = []string{"remote error: tls:", "closed by remote after TLS handshake"}
+
+// refusal says whether err is a no, the broker's or our own to its certificate, rather than silence.
+func refusal(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return err != nil && (errors.As(err, &certificate) ||
+		slices.ContainsFunc(refusals, func(e error) bool { return errors.Is(err, e) }) ||
+		slices.ContainsFunc(refusalTexts, func(text string) bool { return strings.Contains(err.Error(), text) }))
 }
 
-// Validate joins all faults.
-func (r *Remote) Validate() error {
-	if r.URL == "" {
-		return errors.New("-nats-url is empty")
-	}
-	return nil
-}
-
-// Dial connects, trying again until ctx ends. The connection reconnects for ever.
+// Dial connects, trying again until ctx ends; a refusal ends it at once. The connection reconnects for ever.
 func (r *Remote) Dial(ctx context.Context, name string, log *slog.Logger) (*nats.Conn, error) {
-	opts := ConnOptions(name, log)
-	if r.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(r.Credentials))
+	opts, err := r.options()
+	if err != nil {
+		return nil, err
 	}
+	opts = append(ConnOptions(name, log), opts...)
 	for warned := false; ; warned = true {
 		conn, err := nats.Connect(r.URL, opts...)
 		if err == nil {
 			return conn, nil
+		}
+		if refusal(err) {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		if !warned {
 			log.Warn("broker is away, trying again", "error", err)
@@ -76,19 +82,35 @@ func ConnOptions(name string, log *slog.Logger) []nats.Option {
 		nats.ReconnectBufSize(noBuffer),
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(pingsOut),
+		nats.IgnoreAuthErrorAbort(), // a key that is being replaced may be refused for a while
 		nats.DisconnectErrHandler(func(conn *nats.Conn, err error) {
 			if !conn.IsClosed() {
 				log.Warn("broker connection lost", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(conn *nats.Conn) { log.Info("broker connection restored", "url", conn.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if refusal(err) {
+				log.Error("broker refuses to take this process back, trying again", "error", err)
 			}
-			log.Warn("broker connection reports an error", "subject", subject, "error", err)
 		}),
+		nats.ReconnectHandler(func(conn *nats.Conn) { log.Info("broker connection restored", "url", conn.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { sayError(log, sub, err) }),
+	}
+}
+
+// sayError logs what the broker says of a connection beside its answers.
+func sayError(log *slog.Logger, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		log.Error("broker does not allow this user what it tried", "error", err)
+	case refusal(err):
+		log.Error("broker refuses to take this process back, trying again", "error", err)
+	default:
+		log.Warn("broker connection reports an error", "subject", subject, "error", err)
 	}
 }
 
@@ -102,7 +124,11 @@ func inboxPrefix(name string) string {
 func checkConn(conn *nats.Conn) (string, error) {
 	status := conn.Status()
 	if status != nats.CONNECTED {
-		return "", fmt.Errorf("connection is %s", status)
+		err := fmt.Errorf("connection is %s", status)
+		if last := conn.LastError(); refusal(last) {
+			err = fmt.Errorf("%w: %w", err, last)
+		}
+		return "", err
 	}
 	return "connected to " + conn.ConnectedServerName() + ", version " + conn.ConnectedServerVersion(), nil
 }

@@ -13,8 +13,12 @@
 //
 // # Failure
 //
-// A broker that is away is waited for, at start and later. Everything else ends the process with an error: wrong settings
-// with exit code 2 before anything is touched, the rest with 1.
+// A broker that is away is waited for, at start and later. One that refuses the process ends it at start, and is named later, when it may be
+// about to be told of a new key. Everything else ends the process with an error: wrong settings with exit code 2 before
+// anything is touched, the rest with 1.
+//
+// What a broker that does not sync always acknowledges can be lost. A process that finds such a server, or finds out nothing, is not ready:
+// see SyncRule.
 //
 // # Concurrency
 //
@@ -57,6 +61,7 @@ type Program struct {
 	Before []lifecycle.Part                                 // what runs while there is no connection yet
 	Dial   func(ctx context.Context) (*nats.Conn, error)    // until ctx ends
 	Parts  func(env *Env) (parts []lifecycle.Part, _ error) // made when the deployment was ensured
+	Sync   SyncRule                                         // empty: whoever brings the broker along shows what it is worth
 }
 
 var errStarting = errors.New("starting")
@@ -94,11 +99,27 @@ func (p Program) connected(ctx context.Context, cfg Config, env *Env, ready func
 	if env.Broker, err = broker.Ensure(ctx, conn, cfg.Deployment.Settings, env.Logger); err != nil {
 		return unlessTold(ctx, err)
 	}
-	parts, err := p.Parts(env)
+	parts, err := p.parts(env)
 	if err != nil {
 		return err
 	}
 	return lifecycle.Run(ctx, append(parts, lifecycle.Readiness(env.Health), announce(func() { started.Store(true); ready() }))...)
+}
+
+// parts are those of the program, after what watches its broker.
+func (p Program) parts(env *Env) (parts []lifecycle.Part, _ error) {
+	if err := showSettings(env); err != nil {
+		return nil, err
+	}
+	if p.Sync != "" {
+		watch, err := watchDurability(env, p.Sync)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, watch)
+	}
+	own, err := p.Parts(env)
+	return append(parts, own...), err
 }
 
 // announce is called when all parts are ready.
@@ -127,7 +148,7 @@ func Main(name string, own config.Part, parts func(env *Env) ([]lifecycle.Part, 
 	return Execute(name, func(ctx context.Context, stderr io.Writer) error {
 		log := cfg.Log.Logger(stderr)
 		dial := func(ctx context.Context) (*nats.Conn, error) { return remote.Dial(ctx, name, log) }
-		return Program{Name: name, Dial: dial, Parts: parts}.Run(ctx, cfg, log)
+		return Program{Name: name, Dial: dial, Parts: parts, Sync: remote.Sync}.Run(ctx, cfg, log)
 	}, own, &cfg, &remote)
 }
 

@@ -20,7 +20,10 @@ import (
 	"github.com/triggerd/triggerd/shared/process"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.BeServer()
+	goleak.VerifyTestMain(m)
+}
 
 func settings(t *testing.T, args ...string) (cfg process.Config, remote process.Remote) {
 	t.Helper()
