@@ -1,0 +1,270 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/triggerd/triggerd/shared/broker"
+)
+
+// Nemeses are all that there are. Each leaves the usual number of everything running.
+func Nemeses() []Nemesis {
+	return []Nemesis{
+		{"scale workers", scaleWorkers},
+		{"kill a worker", killWorker},
+		{"kill an ingress", killIngress},
+		{"freeze a worker", freezeWorker},
+		{"delete a worker's directory", deleteDirectory},
+		{"kill each server", killEachServer},
+		{"kill a leader", killLeader},
+		{"kill all servers", killAllServers},
+		{"cut an ingress off", cutIngress},
+		{"set clocks", setClocks},
+		{"restart everything", restartEverything},
+	}
+}
+
+// scaleWorkers goes from 1 worker to 4, to 2, to 1, and back.
+func scaleWorkers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	for _, n := range []int{1, maxWorkers, 2, 1, usualWorkers} {
+		now := len(running(f.workers))
+		err := f.step(ctx, fmt.Sprintf("from %d to %d workers", now, n), func(ctx context.Context) error { return f.scaleTo(ctx, n) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scaleTo starts workers together, and stops them one after the other.
+func (f *Fleet) scaleTo(ctx context.Context, n int) error {
+	var begun []*process
+	for _, w := range f.workers {
+		if len(running(f.workers)) >= n {
+			break
+		}
+		if w.current() == nil {
+			if err := w.start(); err != nil {
+				return err
+			}
+			begun = append(begun, w)
+		}
+	}
+	for _, w := range running(f.workers) {
+		if len(running(f.workers)) <= n {
+			break
+		}
+		if err := w.stop(ctx); err != nil {
+			return err
+		}
+	}
+	return awaitReady(ctx, begun...)
+}
+
+// killWorker kills one with kill -9: the others must take over before it is back.
+func killWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	if err := f.step(ctx, w.name+" is killed", w.kill); err != nil {
+		return err
+	}
+	return f.step(ctx, w.name+" is back", func(ctx context.Context) error { return restart(ctx, w) })
+}
+
+// killIngress kills one with kill -9: the callers go elsewhere.
+func killIngress(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	p := pick(rng, f.ingress)
+	if err := f.step(ctx, p.name+" is killed", p.kill); err != nil {
+		return err
+	}
+	return f.step(ctx, p.name+" is back", func(ctx context.Context) error { return restart(ctx, p) })
+}
+
+// freezeWorker stops one beyond its time to live. Another one takes over and emits. When it goes on, it finds that out by what is refused, and emits
+// nothing that is there already: the audit would see it.
+func freezeWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	before, err := w.metric(ctx, refusedEmissions)
+	if err != nil {
+		return err
+	}
+	err = f.step(ctx, w.name+" is frozen", func(ctx context.Context) error { return w.signal(syscall.SIGSTOP) })
+	if err != nil {
+		return errors.Join(err, w.signal(syscall.SIGCONT))
+	}
+	err = f.step(ctx, w.name+" goes on", func(ctx context.Context) error { return w.signal(syscall.SIGCONT) })
+	if err != nil {
+		return err
+	}
+	after, err := w.metric(ctx, refusedEmissions)
+	f.cfg.Log("%s had %.0f emissions refused before it was frozen, %.0f after", w.name, before, after)
+	return err
+}
+
+const refusedEmissions = "triggerd_worker_emission_conflicts_total"
+
+// deleteDirectory takes away all that a worker has on its disk.
+func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	return f.step(ctx, w.name+" loses its directory", func(ctx context.Context) error {
+		if err := w.kill(ctx); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(f.cfg.Dir, w.name)); err != nil {
+			return err
+		}
+		return restart(ctx, w)
+	})
+}
+
+// killEachServer kills each server with kill -9, the next one when the one before is whole again.
+func killEachServer(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	for _, s := range f.nats {
+		if err := f.bounce(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bounce kills a server. Two of three go on.
+func (f *Fleet) bounce(ctx context.Context, s *server) error {
+	if err := f.step(ctx, s.name+" is killed", s.kill); err != nil {
+		return err
+	}
+	return f.step(ctx, s.name+" is back", func(ctx context.Context) error {
+		if err := s.start(); err != nil {
+			return err
+		}
+		return s.awaitHealthy(ctx)
+	})
+}
+
+// killLeader kills the server that leads a stream.
+func killLeader(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	p := rng.IntN(f.cfg.Partitions)
+	stream := pick(rng, []string{broker.TriggersStream(p), broker.EventsStream(p), "KV_" + broker.BucketMembers})
+	s, err := f.leader(ctx, stream)
+	if err != nil {
+		return err
+	}
+	f.cfg.Log("%s leads %s", s.name, stream)
+	return f.bounce(ctx, s)
+}
+
+// killAllServers leaves nobody to accept anything. Nobody is restarted but the servers.
+func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	return f.step(ctx, "all servers are killed, and back", func(ctx context.Context) error {
+		for _, s := range f.nats {
+			if err := s.kill(ctx); err != nil {
+				return err
+			}
+		}
+		for _, in := range f.ingress {
+			if err := f.awaitRefusal(ctx, in); err != nil {
+				return err
+			}
+		}
+		for _, s := range f.nats {
+			if err := s.start(); err != nil {
+				return err
+			}
+		}
+		for _, s := range f.nats {
+			if err := s.awaitHealthy(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// awaitRefusal waits until an ingress says 503.
+func (f *Fleet) awaitRefusal(ctx context.Context, in *process) error {
+	c := newClient([]string{in.public()}, f.token)
+	defer c.http.CloseIdleConnections()
+	_, err := c.until(ctx, http.MethodPost, "/actionsvc/trigger-response/", `{"user_id":"nobody","module_id":null}`, http.StatusServiceUnavailable)
+	return err
+}
+
+// cutIngress keeps the last ingress from the broker: first nothing comes through any more, then the connections break, then it may connect again.
+func cutIngress(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	in := f.ingress[ingresses-1]
+	return f.step(ctx, fmt.Sprintf("%s is cut off for %s", in.name, f.cfg.CutFor), func(ctx context.Context) error {
+		for _, p := range f.proxies {
+			p.Refuse(true)
+			p.Stall()
+		}
+		pause(ctx, f.cfg.CutFor/2)
+		for _, p := range f.proxies {
+			p.Cut()
+		}
+		pause(ctx, f.cfg.CutFor/2)
+		for _, p := range f.proxies {
+			p.Refuse(false)
+		}
+		c := newClient([]string{in.public()}, f.token)
+		defer c.http.CloseIdleConnections()
+		_, err := c.until(ctx, http.MethodGet, "/v1/users/"+userOf(0, f.cfg.Partitions), "", http.StatusOK)
+		return err
+	})
+}
+
+// setClocks sets the clock of a server that leads a log, of an ingress, and of a worker an hour wrong, one at a time, and back.
+func setClocks(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	leader, err := f.leader(ctx, broker.TriggersStream(rng.IntN(f.cfg.Partitions)))
+	if err != nil {
+		return err
+	}
+	for _, p := range []*process{leader.process, pick(rng, f.ingress), pick(rng, running(f.workers))} {
+		by := pick(rng, []time.Duration{time.Hour, -time.Hour})
+		for _, ahead := range []time.Duration{by, 0} {
+			err := f.step(ctx, fmt.Sprintf("clock of %s is %s ahead", p.name, ahead), func(ctx context.Context) error {
+				if err := p.clock.Set(ahead); err != nil {
+					return err
+				}
+				return f.progress(ctx, clockTriggers)
+			})
+			if err != nil {
+				return errors.Join(err, p.clock.Set(0))
+			}
+		}
+	}
+	return nil
+}
+
+// clockTriggers is how many triggers each partition gets by a wrong clock.
+const clockTriggers = 40
+
+// restartEverything restarts everything in good order, one after the other.
+func restartEverything(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	for _, s := range f.nats {
+		err := f.step(ctx, s.name+" is restarted", func(ctx context.Context) error {
+			if err := errors.Join(s.stop(ctx), s.start()); err != nil {
+				return err
+			}
+			return s.awaitHealthy(ctx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, p := range append(running(f.workers), f.ingress...) {
+		err := f.step(ctx, p.name+" is restarted", func(ctx context.Context) error {
+			if err := p.stop(ctx); err != nil {
+				return err
+			}
+			return restart(ctx, p)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
