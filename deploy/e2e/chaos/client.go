@@ -97,10 +97,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// pollPause is between two looks at a condition.
+const pollPause = 50 * time.Millisecond
+
 // poll waits until a condition holds.
 func poll(ctx context.Context, what string, holds func() bool) error {
 	for !holds() {
-		if !pause(ctx, retryPause) {
+		if !pause(ctx, pollPause) {
 			return errors.Join(errors.New("wait for "+what), ctx.Err())
 		}
 	}

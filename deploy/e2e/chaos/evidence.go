@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -168,7 +169,7 @@ func (f *Fleet) events(ctx context.Context, p int) (all []Message, err error) {
 	if err != nil {
 		return nil, err
 	}
-	messages, err := c.Messages()
+	messages, err := c.Messages(jetstream.PullHeartbeat(500*time.Millisecond), jetstream.PullExpiry(5*time.Second)) // a first pull may get lost in a cluster
 	if err != nil {
 		return nil, err
 	}

@@ -162,9 +162,12 @@ func (f *Fleet) member(name, binary string, args ...string) (*process, error) {
 	return p, err
 }
 
-// startMembers starts the usual ones.
+// startMembers starts the usual ones. The first worker makes the deployment.
 func (f *Fleet) startMembers(ctx context.Context) error {
-	members := append(append([]*process(nil), f.workers[:usualWorkers]...), f.ingress...)
+	if err := restart(ctx, f.workers[0]); err != nil {
+		return err
+	}
+	members := append(append([]*process(nil), f.workers[1:usualWorkers]...), f.ingress...)
 	for _, p := range members {
 		if err := p.start(); err != nil {
 			return err

@@ -18,7 +18,7 @@ const (
 	callers     = 12
 	usersEach   = 6 // of a caller; the last one is a ghost
 	thinkMax    = 40 * time.Millisecond
-	waitMax     = 3 * time.Second // of a delayed redirect that is to fire
+	waitMax     = 2 * time.Second // of a delayed redirect that is to fire
 	followTime  = 3 * time.Second // for the outcome of a trigger with a receipt; after that it is the audit's
 	receiptWait = "?wait=1s"
 )
@@ -66,6 +66,7 @@ func (f *Fleet) StartLoad(ctx context.Context, seed uint64) (*Load, error) {
 		}
 		l.callers = append(l.callers, k)
 	}
+	f.accepts.begin()
 	for _, k := range l.callers {
 		l.running.Go(func() { k.run(ctx) })
 	}

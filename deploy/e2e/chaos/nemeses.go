@@ -17,17 +17,17 @@ import (
 // Nemeses are all that there are. Each leaves the usual number of everything running.
 func Nemeses() []Nemesis {
 	return []Nemesis{
-		{"scale workers", scaleWorkers},
-		{"kill a worker", killWorker},
-		{"kill an ingress", killIngress},
-		{"freeze a worker", freezeWorker},
-		{"delete a worker's directory", deleteDirectory},
-		{"kill each server", killEachServer},
-		{"kill a leader", killLeader},
-		{"kill all servers", killAllServers},
-		{"cut an ingress off", cutIngress},
-		{"set clocks", setClocks},
-		{"restart everything", restartEverything},
+		{"scale workers", 2, scaleWorkers},
+		{"kill a worker", 20, killWorker},
+		{"kill an ingress", 10, killIngress},
+		{"freeze a worker", 4, freezeWorker},
+		{"delete a worker's directory", 2, deleteDirectory},
+		{"kill each server", 1, killEachServer},
+		{"kill a leader", 4, killLeader},
+		{"kill all servers", 2, killAllServers},
+		{"cut an ingress off", 1, cutIngress},
+		{"set clocks", 2, setClocks},
+		{"restart everything", 1, restartEverything},
 	}
 }
 

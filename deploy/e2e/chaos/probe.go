@@ -21,8 +21,17 @@ type stalls struct {
 
 func newStalls(partitions int) *stalls {
 	s := &stalls{last: make([]time.Time, partitions), count: make([]int, partitions), worst: make([]time.Duration, partitions)}
-	s.reset()
+	s.begin()
 	return s
+}
+
+// begin forgets everything: from now on there is what is measured.
+func (s *stalls) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.last {
+		s.last[p], s.count[p], s.worst[p] = time.Now(), 0, 0
+	}
 }
 
 // mark: partition p had it.
@@ -40,9 +49,6 @@ func (s *stalls) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := range s.last {
-		if s.last[p].IsZero() {
-			s.last[p] = time.Now()
-		}
 		s.count[p], s.worst[p] = 0, 0
 	}
 }

@@ -16,8 +16,9 @@ import (
 
 // Nemesis hurts a fleet and heals it.
 type Nemesis struct {
-	Name string
-	Run  func(ctx context.Context, f *Fleet, rng *rand.Rand) error
+	Name  string
+	Often int // in a round of random ones
+	Run   func(ctx context.Context, f *Fleet, rng *rand.Rand) error
 }
 
 // Strike runs a nemesis to its end.
