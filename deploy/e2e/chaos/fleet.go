@@ -119,7 +119,8 @@ func (f *Fleet) keysDir() string { return filepath.Join(f.cfg.Dir, "keys") }
 func (f *Fleet) deployment() []string {
 	return []string{"-admin-addr", "127.0.0.1:0", "-log-format", "json", "-partitions", fmt.Sprint(f.cfg.Partitions), "-replicas", "3",
 		"-triggers-max-bytes", "512MiB", "-events-max-bytes", "512MiB", "-snapshots-max-bytes", "512MiB",
-		"-member-ttl", f.cfg.MemberTTL.String(), "-outcomes-keep", "24h"}
+		"-member-ttl", f.cfg.MemberTTL.String(), "-outcomes-keep", "24h",
+		"-duplicate-window", "100ms"} // so that copies get into the logs, where the machine must know them
 }
 
 // makeMembers makes the processes around the broker.
@@ -145,6 +146,9 @@ func (f *Fleet) makeMembers(context.Context) error {
 	for i := range maxWorkers {
 		name := fmt.Sprintf("worker-%d", i)
 		args := append(f.deployment(), "-nats-url", f.url(), "-data-dir", filepath.Join(f.cfg.Dir, name))
+		if i%2 == 1 {
+			args = append(args, hasty...)
+		}
 		p, err := f.member(name, f.cfg.Binaries.Worker, args...)
 		if err != nil {
 			return err
@@ -153,6 +157,10 @@ func (f *Fleet) makeMembers(context.Context) error {
 	}
 	return nil
 }
+
+// hasty makes every other worker write its checkpoints much more often than it emits: so that a kill would find a file that is ahead of the events,
+// if the worker let it.
+var hasty = []string{"-checkpoint-every", "10ms", "-emit-every", "100ms"}
 
 func (f *Fleet) member(name, binary string, args ...string) (*process, error) {
 	p, err := newProcess(f.cfg.Dir, name, binary, args...)

@@ -19,6 +19,8 @@ func Nemeses() []Nemesis {
 	return []Nemesis{
 		{"scale workers", 2, scaleWorkers},
 		{"kill a worker", 20, killWorker},
+		{"kill all workers", 3, killAllWorkers},
+		{"kill the only worker", 2, killOnlyWorker},
 		{"kill an ingress", 10, killIngress},
 		{"freeze a worker", 4, freezeWorker},
 		{"delete a worker's directory", 2, deleteDirectory},
@@ -76,6 +78,49 @@ func killWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	}
 	return f.step(ctx, w.name+" is back", func(ctx context.Context) error { return restart(ctx, w) })
 }
+
+// killAllWorkers leaves nobody who has seen what was applied but their files.
+func killAllWorkers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
+	return f.step(ctx, "all workers are killed, and back", func(ctx context.Context) error {
+		workers := running(f.workers)
+		for _, w := range workers {
+			if err := w.kill(ctx); err != nil {
+				return err
+			}
+		}
+		for _, w := range workers {
+			if err := w.start(); err != nil {
+				return err
+			}
+		}
+		return awaitReady(ctx, workers...)
+	})
+}
+
+// killOnlyWorker leaves a worker alone, and kills it a few times. Whatever it had applied and not emitted, its file must not say that it is done: there is
+// nobody else who would emit it.
+func killOnlyWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	last := pick(rng, running(f.workers))
+	err := f.step(ctx, last.name+" is left alone", func(ctx context.Context) error {
+		for _, w := range running(f.workers) {
+			if w != last {
+				if err := w.stop(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for range aloneKills {
+		if err != nil {
+			return err
+		}
+		err = f.step(ctx, last.name+" is killed, and back", func(ctx context.Context) error { return errors.Join(last.kill(ctx), restart(ctx, last)) })
+	}
+	return errors.Join(err, f.step(ctx, "others are back", func(ctx context.Context) error { return f.scaleTo(ctx, usualWorkers) }))
+}
+
+const aloneKills = 3
 
 // killIngress kills one with kill -9: the callers go elsewhere.
 func killIngress(ctx context.Context, f *Fleet, rng *rand.Rand) error {
