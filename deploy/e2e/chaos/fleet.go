@@ -41,10 +41,10 @@ type Config struct {
 // Proxy is what a TCP proxy must be able to do.
 type Proxy interface {
 	Addr() string
+	Refuse(yes bool) // closes new connections
 	Stall()          // keeps back what is sent on the connections that there are
 	Flow()           // delivers that
-	Refuse(yes bool) // closes new connections
-	Cut()            // breaks all connections
+	CutClients()     // breaks the clients' side of all connections; what they sent and is kept back can still flow
 }
 
 // Fleet is a running deployment.

@@ -79,9 +79,12 @@ func declare(ctx context.Context, c *client) error {
 	return err
 }
 
+// conversation is how one begins.
+const conversation = `{"bot_id":"bot","module_id":7}`
+
 // register opens a conversation, once: nobody hurts anything yet, so an answer other than 200 is an error.
 func register(ctx context.Context, c *client, user string) error {
-	a := c.call(ctx, http.MethodPut, "/v1/users/"+user, fmt.Sprintf(`{"bot_id":"bot","module_id":%d}`, firstModule))
+	a := c.call(ctx, http.MethodPut, "/v1/users/"+user, conversation)
 	if a.err != nil || a.status != http.StatusOK && a.status != http.StatusAccepted {
 		return fmt.Errorf("register %s: %d %s: %w", user, a.status, a.body, a.err)
 	}

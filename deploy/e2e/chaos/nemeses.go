@@ -230,35 +230,51 @@ func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 	})
 }
 
-// awaitRefusal waits until an ingress says 503.
+// awaitRefusal waits until an ingress says 503 to what would go into a log.
 func (f *Fleet) awaitRefusal(ctx context.Context, in *process) error {
 	c := newClient([]string{in.public()}, f.token)
 	defer c.http.CloseIdleConnections()
-	_, err := c.until(ctx, http.MethodPost, "/actionsvc/trigger-response/", `{"user_id":"nobody","module_id":null}`, http.StatusServiceUnavailable)
+	_, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(0, f.cfg.Partitions), conversation, http.StatusServiceUnavailable)
 	return err
 }
 
-// cutIngress keeps the last ingress from the broker: first nothing comes through any more, then the connections break, then it may connect again.
+// cutIngress keeps the last ingress from the broker: first nothing comes through any more, then the connections break, then it may connect again, and
+// does what it was about to do once more. At last what was under way arrives as well: late copies of batches, which the broker has forgotten.
 func cutIngress(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 	in := f.ingress[ingresses-1]
-	return f.step(ctx, fmt.Sprintf("%s is cut off for %s", in.name, f.cfg.CutFor), func(ctx context.Context) error {
-		for _, p := range f.proxies {
-			p.Refuse(true)
-			p.Stall()
-		}
+	err := f.step(ctx, fmt.Sprintf("%s is cut off for %s", in.name, f.cfg.CutFor), func(ctx context.Context) error {
+		f.eachProxy(func(p Proxy) { p.Refuse(true); p.Stall() })
 		pause(ctx, f.cfg.CutFor/2)
-		for _, p := range f.proxies {
-			p.Cut()
-		}
+		f.eachProxy(Proxy.CutClients)
 		pause(ctx, f.cfg.CutFor/2)
-		for _, p := range f.proxies {
-			p.Refuse(false)
-		}
-		c := newClient([]string{in.public()}, f.token)
-		defer c.http.CloseIdleConnections()
-		_, err := c.until(ctx, http.MethodGet, "/v1/users/"+userOf(0, f.cfg.Partitions), "", http.StatusOK)
-		return err
+		f.eachProxy(func(p Proxy) { p.Refuse(false) })
+		return f.awaitWord(ctx, in)
 	})
+	if err != nil {
+		return err
+	}
+	return f.step(ctx, "what it had sent arrives", func(ctx context.Context) error {
+		f.eachProxy(Proxy.Flow)
+		return f.progress(ctx, 1)
+	})
+}
+
+func (f *Fleet) eachProxy(do func(Proxy)) {
+	for _, p := range f.proxies {
+		do(p)
+	}
+}
+
+// awaitWord waits until an ingress accepts something for each partition.
+func (f *Fleet) awaitWord(ctx context.Context, in *process) error {
+	c := newClient([]string{in.public()}, f.token)
+	defer c.http.CloseIdleConnections()
+	for p := range f.cfg.Partitions {
+		if _, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(p, f.cfg.Partitions), conversation, http.StatusOK, http.StatusAccepted); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setClocks sets the clock of a server that leads a log, of an ingress, and of a worker an hour wrong, one at a time, and back.
