@@ -3,9 +3,12 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,7 +32,26 @@ func (f *Fleet) Audit(ctx context.Context, l *Load) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(f.Faults(), Audit(users, ev)...), nil
+	return slices.Concat(f.Faults(), f.alarms(), Audit(users, ev)), nil
+}
+
+// alarm is what a worker says when its state is not its owner's.
+const alarm = "digests of owner and standby differ"
+
+// alarms are the lines of the workers' logs that say so.
+func (f *Fleet) alarms() (lines []string) {
+	for _, w := range f.workers {
+		text, err := os.ReadFile(w.log)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			lines = append(lines, err.Error())
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, alarm) {
+				lines = append(lines, w.name+": "+strings.TrimSpace(line))
+			}
+		}
+	}
+	return lines
 }
 
 // evidence collects, when all is at rest if that is asked for.
@@ -78,6 +100,14 @@ func (f *Fleet) drained(ctx context.Context) (ends []uint64, err error) {
 		}
 	}
 	return ends, nil
+}
+
+func (f *Fleet) firstSeq(ctx context.Context, stream string) (uint64, error) {
+	s, err := f.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.FirstSeq, nil
 }
 
 func (f *Fleet) lastSeq(ctx context.Context, stream string) (uint64, error) {

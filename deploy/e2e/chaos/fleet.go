@@ -145,7 +145,8 @@ func (f *Fleet) makeMembers(context.Context) error {
 	}
 	for i := range maxWorkers {
 		name := fmt.Sprintf("worker-%d", i)
-		args := append(f.deployment(), "-nats-url", f.url(), "-data-dir", filepath.Join(f.cfg.Dir, name))
+		args := append(f.deployment(), "-nats-url", f.url(), "-data-dir", filepath.Join(f.cfg.Dir, name),
+			"-snapshot-every", "1s", "-digest-every", "500ms")
 		if i%2 == 1 {
 			args = append(args, hasty...)
 		}

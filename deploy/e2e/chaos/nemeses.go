@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -24,6 +22,9 @@ func Nemeses() []Nemesis {
 		{"kill an ingress", 10, killIngress},
 		{"freeze a worker", 4, freezeWorker},
 		{"delete a worker's directory", 2, deleteDirectory},
+		{"freeze a worker while its log is trimmed", 2, freezeAndTrim},
+		{"damage a worker's files", 3, damageFiles},
+		{"fill a worker's disk", 1, fillDisk},
 		{"kill each server", 1, killEachServer},
 		{"kill a leader", 4, killLeader},
 		{"kill all servers", 2, killAllServers},
@@ -153,20 +154,6 @@ func freezeWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 }
 
 const refusedEmissions = "triggerd_worker_emission_conflicts_total"
-
-// deleteDirectory takes away all that a worker has on its disk.
-func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
-	w := pick(rng, running(f.workers))
-	return f.step(ctx, w.name+" loses its directory", func(ctx context.Context) error {
-		if err := w.kill(ctx); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(filepath.Join(f.cfg.Dir, w.name)); err != nil {
-			return err
-		}
-		return restart(ctx, w)
-	})
-}
 
 // killEachServer kills each server with kill -9, the next one when the one before is whole again.
 func killEachServer(ctx context.Context, f *Fleet, _ *rand.Rand) error {
