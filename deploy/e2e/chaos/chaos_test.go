@@ -1,0 +1,189 @@
+package chaos
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/triggerd/triggerd/shared/natstest"
+)
+
+var (
+	seed = flag.Uint64("seed", 0, "of the run; 0 takes a random one")
+	long = flag.Duration("for", 0, "how long to strike at random; 0 runs each nemesis once")
+	only = flag.String("only", "", "run the nemeses with this in their name only")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hold adapts natstest.Proxy.
+type hold struct{ *natstest.Proxy }
+
+func (h hold) Stall() { h.Hold() }
+func (h hold) Flow()  { h.Release() }
+
+// The short form strikes once with each nemesis, in this order. The long form (-for) strikes at random until its time is over. Either way the
+// deployment must come to rest by itself then, and every trigger must have had its effect, once and in order.
+func TestChaos(t *testing.T) {
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	t.Logf("-seed %d", *seed)
+	r := start(t)
+	rng := rand.New(rand.NewPCG(*seed, 0))
+	if *long == 0 {
+		for _, n := range r.chosen(Nemeses()) {
+			r.strike(n, rng)
+		}
+	} else {
+		r.storm(rng, *long)
+	}
+	r.audit()
+}
+
+// trial is a deployment under load, as a test.
+type trial struct {
+	t     *testing.T
+	fleet *Fleet
+	load  *Load
+	begun time.Time
+}
+
+// start builds and starts everything.
+func start(t *testing.T) *trial {
+	t.Helper()
+	r := &trial{t: t, begun: time.Now()}
+	dir := keptDir(t)
+	bin, err := Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.say("built")
+	r.fleet, err = Start(t.Context(), Config{Dir: dir, Binaries: bin, Partitions: 4, MemberTTL: 2 * time.Second, Patience: patience, CutFor: r.cutFor(), Log: r.say,
+		Proxy: func(target string) (Proxy, error) { return hold{natstest.NewProxy(t, target)}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.fleet.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.say("started")
+	if r.load, err = r.fleet.StartLoad(t.Context(), *seed); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.load.Stop)
+	return r
+}
+
+// patience is for anything: the machine may be busy with other tests, and a cluster may have to elect several times.
+const patience = 3 * time.Minute
+
+func (r *trial) say(format string, args ...any) {
+	r.t.Helper()
+	r.t.Logf("%8.3fs %s", time.Since(r.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// cutFor is long enough for connections to be given up for dead in the long form.
+func (r *trial) cutFor() time.Duration {
+	if *long > 0 {
+		return 30 * time.Second
+	}
+	return 3 * time.Second
+}
+
+// chosen leaves out what -only does.
+func (r *trial) chosen(all []Nemesis) (some []Nemesis) {
+	for _, n := range all {
+		if strings.Contains(n.Name, *only) {
+			some = append(some, n)
+		}
+	}
+	return some
+}
+
+func (r *trial) strike(n Nemesis, rng *rand.Rand) {
+	r.t.Helper()
+	if err := r.fleet.Strike(r.t.Context(), n, rng); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// storm strikes until the time is over: rounds in which each nemesis comes as often as it is worth, in a random order.
+func (r *trial) storm(rng *rand.Rand, duration time.Duration) {
+	r.t.Helper()
+	struck := map[string]int{}
+	for time.Since(r.begun) < duration {
+		var round []Nemesis
+		for _, n := range r.chosen(Nemeses()) {
+			for range n.Often {
+				round = append(round, n)
+			}
+		}
+		rng.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+		for _, n := range round {
+			if time.Since(r.begun) >= duration {
+				break
+			}
+			struck[n.Name]++
+			r.say("%s, for the %d. time", n.Name, struck[n.Name])
+			r.strike(n, rng)
+		}
+	}
+	r.say("struck %v", struck)
+}
+
+// audit stops the load and holds it against what came of it.
+func (r *trial) audit() {
+	r.t.Helper()
+	r.load.Stop()
+	r.say("the load: %s", r.load.Summary())
+	faults, err := r.fleet.Audit(r.t.Context(), r.load)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	const shown = 50
+	for _, fault := range faults[:min(shown, len(faults))] {
+		r.t.Error(fault)
+	}
+	r.say("audited: %d faults", len(faults))
+}
+
+// keptDir is a directory that stays if the test fails.
+func keptDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "triggerd-chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			os.RemoveAll(dir)
+			return
+		}
+		t.Logf("everything is kept in %s", dir)
+		logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+		for _, name := range logs {
+			t.Logf("end of %s:\n%s", name, tail(name, 15))
+		}
+	})
+	return dir
+}
+
+// tail is the last lines of a file.
+func tail(name string, lines int) string {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

@@ -1,0 +1,198 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/triggerd/triggerd/shared/broker"
+)
+
+// deleteDirectory takes away all that a worker has on its disk.
+func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	return f.step(ctx, w.name+" loses its directory", func(ctx context.Context) error {
+		if err := w.kill(ctx); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(f.cfg.Dir, w.name)); err != nil {
+			return err
+		}
+		return restart(ctx, w)
+	})
+}
+
+// damageFiles flips bytes in all files of a worker that was killed. It sets them aside, and makes them anew from snapshots and logs.
+func damageFiles(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	err := f.step(ctx, w.name+" has damaged files", func(ctx context.Context) error {
+		if err := w.kill(ctx); err != nil {
+			return err
+		}
+		files, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "partition-*.db"))
+		if err != nil {
+			return err
+		}
+		for _, name := range files {
+			if err := flip(rng, name); err != nil {
+				return err
+			}
+		}
+		return restart(ctx, w)
+	})
+	if err != nil {
+		return err
+	}
+	aside, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "*.corrupt"))
+	f.cfg.Log("%s has set %d files aside in its life", w.name, len(aside))
+	return err
+}
+
+const flips = 16 // bytes of a file
+
+// flip changes some bytes of a file that are not zero: those are in use.
+func flip(rng *rand.Rand, name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var used []int
+	for i, b := range data {
+		if b != 0 {
+			used = append(used, i)
+		}
+	}
+	for range min(flips, len(used)) {
+		data[pick(rng, used)] ^= byte(1 << rng.IntN(8))
+	}
+	return os.WriteFile(name, data, 0o600)
+}
+
+// smallDisk is the least limit that a worker takes.
+const smallDisk = "16MiB"
+
+// fillDisk gives a worker room for one partition's file that is too small for what a partition is made to hold. Its checkpoints fail, and everything goes on.
+func fillDisk(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w, p := pick(rng, running(f.workers)), rng.IntN(f.cfg.Partitions)
+	var fillers []string
+	err := f.step(ctx, fmt.Sprintf("%s has a disk of %s, which is full", w.name, smallDisk), func(ctx context.Context) error {
+		if err := w.kill(ctx); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(f.cfg.Dir, w.name)); err != nil { // a file that has grown does not shrink
+			return err
+		}
+		if err := restart(ctx, w, "-partition-max-bytes", smallDisk); err != nil {
+			return err
+		}
+		var err error
+		fillers, err = f.fill(ctx, w, p)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.step(ctx, w.name+" has room again", func(ctx context.Context) error {
+		if err := errors.Join(w.kill(ctx), restart(ctx, w)); err != nil {
+			return err
+		}
+		return f.unfill(ctx, fillers)
+	})
+}
+
+// failedCheckpoints counts them.
+const failedCheckpoints = "triggerd_worker_checkpoint_failures_total"
+
+// fill registers users with large variables until a worker cannot write its checkpoints. It returns their names.
+func (f *Fleet) fill(ctx context.Context, w *process, p int) (users []string, err error) {
+	c := newClient(f.addrs(), f.token)
+	defer c.http.CloseIdleConnections()
+	body := `{"bot_id":"bot","module_id":7,"custom_vars":{"filler":"` + strings.Repeat("x", 200<<10) + `"}}`
+	for i := 0; ctx.Err() == nil; i++ {
+		name := fmt.Sprintf("filler-%d", i)
+		if broker.Partition(tenant, name, f.cfg.Partitions) != p {
+			continue
+		}
+		users = append(users, name)
+		if _, err := c.until(ctx, http.MethodPut, "/v1/users/"+name, body, http.StatusOK, http.StatusAccepted); err != nil {
+			return users, err
+		}
+		if failed, err := w.metric(ctx, failedCheckpoints); err == nil && failed > 0 {
+			f.cfg.Log("%s cannot write checkpoints of partition %d after %d large users", w.name, p, len(users))
+			return users, nil
+		}
+	}
+	return users, fmt.Errorf("fill the disk of %s: %w", w.name, ctx.Err())
+}
+
+// unfill removes what was filled in.
+func (f *Fleet) unfill(ctx context.Context, users []string) error {
+	c := newClient(f.addrs(), f.token)
+	defer c.http.CloseIdleConnections()
+	for _, name := range users {
+		if _, err := c.until(ctx, http.MethodDelete, "/v1/users/"+name, "", http.StatusNoContent, http.StatusNotFound); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freezeAndTrim stops a worker until the others have made so many snapshots that the logs begin after what it has applied. When it goes on, it
+// reads on where it was, and what comes does not follow.
+func freezeAndTrim(ctx context.Context, f *Fleet, rng *rand.Rand) error {
+	w := pick(rng, running(f.workers))
+	applied := map[int]uint64{}
+	err := f.step(ctx, w.name+" is frozen while its logs are trimmed", func(ctx context.Context) error {
+		for _, page := range f.partitions(ctx) {
+			if page.worker == w {
+				applied[page.Partition] = page.Applied
+			}
+		}
+		if err := w.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		return poll(ctx, "the logs to be trimmed", func() bool {
+			for p, seq := range applied {
+				if first, err := f.firstSeq(ctx, broker.TriggersStream(p)); err != nil || first <= seq+trimSlack {
+					return false
+				}
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return errors.Join(err, w.signal(syscall.SIGCONT))
+	}
+	return f.step(ctx, w.name+" goes on after its logs were trimmed", func(ctx context.Context) error {
+		if err := w.signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+		return poll(ctx, w.name+" to catch up", func() bool { return f.caughtUp(ctx, w, applied) })
+	})
+}
+
+// trimSlack is what a worker may have applied, or had in hand, since it was asked.
+const trimSlack = 200
+
+// caughtUp says whether a worker has, of each of its partitions, applied all that was in the log when it was looked at.
+func (f *Fleet) caughtUp(ctx context.Context, w *process, of map[int]uint64) bool {
+	have := map[int]bool{}
+	for _, page := range f.partitions(ctx) {
+		if _, asked := of[page.Partition]; asked && page.worker == w && page.State != "halted" {
+			first, err := f.firstSeq(ctx, broker.TriggersStream(page.Partition))
+			have[page.Partition] = err == nil && page.Applied >= first
+		}
+	}
+	for _, caught := range have {
+		if !caught {
+			return false
+		}
+	}
+	return len(have) > 0
+}

@@ -1,0 +1,35 @@
+// Package chaos runs a whole deployment as real processes (three nats-servers in a cluster, ingresses, workers), hurts it while load runs, and holds
+// every trigger against the events and the state that came of it.
+//
+// # Usage
+//
+//	bin, err := chaos.Build(ctx, dir)
+//	f, err := chaos.Start(ctx, chaos.Config{Dir: dir, Binaries: bin, Seed: seed, …})
+//	defer f.Close()
+//	load, err := f.StartLoad(ctx)
+//	for _, n := range chaos.Nemeses() { err = f.Strike(ctx, n, rng) }
+//	load.Stop()
+//	faults, err := f.Audit(ctx, load)
+//
+// # Ordering
+//
+// A nemesis hurts and heals. Strike returns when, after that, every partition has answered a question and accepted a trigger again, with nobody having
+// restarted anything for it. Nemeses run one at a time; the load runs all the while.
+//
+// Each user's triggers are sent one after the other, each with the next number as a variable, also where the one before was refused or has no known
+// outcome: so a number stands for one request, and the audit can tell what became of each. See [Audit] for what it holds against what.
+//
+// # Clocks
+//
+// The binaries are built with a package time whose Now adds an offset from a file that the process maps ([Clock]). Only the wall clock is shifted:
+// timers and measured durations run on. Nothing in the product knows of it.
+//
+// # Failure
+//
+// What cannot be done is an error. A process that ends though nobody told it to is a fault of the run ([Fleet.Faults]), and so is whatever
+// the audit finds. Every wait is bounded, by Config.Patience at the most; speed is measured and printed, never judged.
+//
+// # Concurrency
+//
+// A Fleet is used by one goroutine. Load and probes run beside it and are safe for that.
+package chaos
