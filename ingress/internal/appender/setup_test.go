@@ -19,7 +19,10 @@ import (
 	"github.com/triggerd/triggerd/shared/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.BeServer()
+	goleak.VerifyTestMain(m)
+}
 
 // patient is a caller's time that no test outlives, for tests in which nothing should time out.
 const patient = natstest.Patience
