@@ -66,7 +66,9 @@ func dial(t *testing.T, log io.Writer, args ...string) (*nats.Conn, error) {
 	if err := config.Load("test", args, nil, io.Discard, &remote); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := remote.Dial(t.Context(), "test", slog.New(slog.NewTextHandler(log, nil)))
+	ctx, cancel := context.WithTimeout(t.Context(), natstest.Patience)
+	defer cancel()
+	conn, err := remote.Dial(ctx, "test", slog.New(slog.NewTextHandler(log, nil)))
 	if err == nil {
 		t.Cleanup(conn.Close)
 	}
