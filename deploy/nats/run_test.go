@@ -15,11 +15,11 @@ import (
 
 // client is an integrator.
 type client struct {
-	t           *testing.T
-	to          *member
-	token       string
-	http        *http.Client
-	admin, keys string
+	t     *testing.T
+	to    *member
+	token string
+	http  *http.Client
+	keys  string
 }
 
 func newClient(t *testing.T) *client {
