@@ -13,6 +13,7 @@ import (
 	"github.com/triggerd/triggerd/shared/statequery"
 	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/membership"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
@@ -54,9 +55,11 @@ type run struct {
 	Deps
 	report Report
 	file   *store.Checkpoint // of this log; nil: there is none
-	fits   bool              // the file does
-	kept   []snapshotEntry   // that fit
-	cut    []snapshotEntry   // that do not
+	fits   fitness           // of the file
+
+	shelf     *snapshot.Shelf  // restores into the scratch file
+	snapshots []snapshot.Entry // that fit, newest first
+	cut       map[string]bool  // objects of those that do not
 }
 
 // Run adopts the log of one partition. See the package's comment.
@@ -156,7 +159,7 @@ func (r *run) see(seq uint64, what string) {
 
 // lookAtFile sees whether the file is of this log, and fits. What is no file of this log is the worker's to deal with.
 func (r *run) lookAtFile(ctx context.Context) error {
-	st, err := store.OpenReadOnly(r.Path)
+	st, err := store.OpenReadOnly(r.Path, store.Options{})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.Say("there is no file %s", r.Path)
@@ -181,7 +184,7 @@ func (r *run) lookAtFile(ctx context.Context) error {
 
 // clear puts the file aside if it does not fit, and takes the snapshots that do not off the list.
 func (r *run) clear(ctx context.Context) error {
-	if r.file != nil && !r.fits {
+	if r.file != nil && r.fits == lost {
 		aside := fmt.Sprintf("%s.adopted-%s", r.Path, time.Now().UTC().Format("20060102T150405.000000000"))
 		if err := os.Rename(r.Path, aside); err != nil {
 			return fmt.Errorf("put file aside: %w", err)
@@ -192,11 +195,12 @@ func (r *run) clear(ctx context.Context) error {
 	if len(r.cut) == 0 {
 		return nil
 	}
-	if err := r.dropSnapshots(ctx); err != nil {
+	gone, err := r.shelf.Forget(ctx, func(e snapshot.Entry) bool { return r.cut[e.Object] })
+	if err != nil {
 		return err
 	}
-	r.report.Gone = len(r.cut)
-	r.Say("%d snapshots reflect messages that are lost; they were taken off the list", len(r.cut))
+	r.report.Gone = gone
+	r.Say("%d snapshots reflect messages that are lost; they were taken off the list", gone)
 	return nil
 }
 

@@ -15,7 +15,7 @@
 //
 //   - The log is the known one.
 //   - The highest position that anybody has seen is found: the end of the log, the file, the snapshots, the events, and what the operator says.
-//   - A base that fits (the file, or the first message of the log) is replayed to the end of the log, and the events that follow
+//   - A base that fits (the file, a snapshot, or the first message of the log) is replayed to the end of the log, and the events that follow
 //     are compared with those in EVENTS-p, newest first: up to where the two agree nothing is lost.
 //   - If EVENTS-p goes on after that, an empty message there says at which number events go on.
 //   - Ticks are appended until the log ends beyond the highest position seen, by Config.Margin.

@@ -2,136 +2,94 @@ package adopt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
-// fit says whether the message that a checkpoint stands at is in the log. One that was trimmed away may have been: the checkpoint is only old then.
-func (r *run) fit(ctx context.Context, id store.Identity) (bool, error) {
+// fitness is how a checkpoint stands to the log.
+type fitness int
+
+const (
+	lost  fitness = iota // it reflects messages that are no more
+	old                  // its message was trimmed away, so that nothing can be told, or begun with
+	whole                // its message is there
+)
+
+// fit compares the message that a checkpoint stands at with the log.
+func (r *run) fit(ctx context.Context, id store.Identity) (fitness, error) {
 	if id.Seq > r.report.Found {
-		return false, nil
+		return lost, nil
 	}
 	msg, err := r.Broker.Message(ctx, r.Partition, id.Seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true, nil
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return old, nil
+	case err != nil:
+		return lost, err
+	case msg.Time.UnixNano() == id.Time && xxhash.Sum64(msg.Data) == id.Hash:
+		return whole, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return msg.Time.UnixNano() == id.Time && xxhash.Sum64(msg.Data) == id.Hash, nil
+	return lost, nil
 }
 
-// snapshotEntry is one entry of the pointer to the snapshots, of which only the identity is looked at.
-type snapshotEntry struct {
-	store.Identity
-	raw json.RawMessage
-}
-
-// pointer is the value of the pointer; the rest of it is kept as it is.
-type pointer map[string]json.RawMessage
-
-const pointerEntries = "snapshots"
-
-// lookAtSnapshots sorts the snapshots into those that fit and those that do not. Those of another log do no harm.
+// lookAtSnapshots finds the newest one that fits, and those that do not. Those of another log do no harm.
 func (r *run) lookAtSnapshots(ctx context.Context) error {
-	_, entries, _, err := r.readPointer(ctx)
+	r.shelf = snapshot.New(snapshot.Config{}, snapshot.Deps{Broker: r.Broker}).Of(r.Partition, r.Path+scratchSuffix)
+	entries, err := r.shelf.List(ctx)
 	if err != nil {
 		return err
 	}
-	r.kept, r.cut = nil, nil
+	r.cut = make(map[string]bool)
 	for _, e := range entries {
-		fits := e.LogID != r.Broker.LogID(r.Partition)
-		if !fits {
-			r.see(e.Seq, "a snapshot stands")
-			if fits, err = r.fit(ctx, e.Identity); err != nil {
-				return err
-			}
+		if e.LogID != r.Broker.LogID(r.Partition) {
+			continue
 		}
-		if fits {
-			r.kept = append(r.kept, e)
-		} else {
-			r.cut = append(r.cut, e)
+		r.see(e.Seq, "a snapshot stands")
+		fitness, err := r.fit(ctx, e.Identity)
+		switch {
+		case err != nil:
+			return err
+		case fitness == lost:
+			r.cut[e.Object] = true
+		case fitness == whole:
+			r.snapshots = append(r.snapshots, e)
 		}
 	}
 	return nil
 }
 
-func (r *run) readPointer(ctx context.Context) (pointer, []snapshotEntry, uint64, error) {
-	value, revision, err := r.Broker.KVGet(ctx, broker.BucketSnapshots, strconv.Itoa(r.Partition))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil, 0, nil
+// lay puts what the replay begins with into the scratch file: the file, or the newest snapshot that fits and can be read. Without any the scratch file is
+// not there, and the log must have its beginning.
+func (r *run) lay(ctx context.Context, scratch string) error {
+	if r.file != nil && r.fits == whole {
+		r.Say("replaying from the file")
+		return copyFile(r.Path, scratch)
 	}
-	if err != nil {
-		return nil, nil, 0, fmt.Errorf("read list of snapshots: %w", err)
-	}
-	var p pointer
-	var raws []json.RawMessage
-	if err = json.Unmarshal(value, &p); err == nil {
-		err = json.Unmarshal(p[pointerEntries], &raws)
-	}
-	if err != nil {
-		return nil, nil, 0, fmt.Errorf("read list of snapshots: %w", err)
-	}
-	entries := make([]snapshotEntry, len(raws))
-	for i, raw := range raws {
-		if entries[i], err = decodeEntry(raw); err != nil {
-			return nil, nil, 0, fmt.Errorf("read list of snapshots: %w", err)
-		}
-	}
-	return p, entries, revision, nil
-}
-
-func decodeEntry(raw json.RawMessage) (snapshotEntry, error) {
-	var wire struct {
-		LogID     string    `json:"log_id"`
-		Partition int       `json:"partition"`
-		Seq       uint64    `json:"seq"`
-		Time      time.Time `json:"time"`
-		Hash      string    `json:"hash"`
-	}
-	if err := json.Unmarshal(raw, &wire); err != nil {
-		return snapshotEntry{}, err
-	}
-	hash, err := strconv.ParseUint(wire.Hash, 16, 64)
-	return snapshotEntry{store.Identity{LogID: wire.LogID, Partition: wire.Partition, Seq: wire.Seq, Time: wire.Time.UnixNano(), Hash: hash}, raw}, err
-}
-
-// dropSnapshots writes the list without those that do not fit. Their objects are removed by whoever makes the next snapshot.
-func (r *run) dropSnapshots(ctx context.Context) error {
-	p, _, revision, err := r.readPointer(ctx)
-	if err != nil {
-		return err
-	}
-	kept := make([]json.RawMessage, 0, len(r.kept))
-	for _, e := range r.kept {
-		kept = append(kept, e.raw)
-	}
-	kv, err := r.Broker.JS.KeyValue(ctx, broker.BucketSnapshots)
-	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", broker.BucketSnapshots, err)
-	}
-	if len(kept) == 0 {
-		err = kv.Delete(ctx, strconv.Itoa(r.Partition), jetstream.LastRevision(revision))
-	} else {
-		var value []byte
-		if p[pointerEntries], err = json.Marshal(kept); err == nil {
-			value, err = json.Marshal(p)
-		}
+	for _, e := range r.snapshots {
+		err := r.shelf.Restore(ctx, e)
 		if err == nil {
-			_, err = kv.Update(ctx, strconv.Itoa(r.Partition), value, revision)
+			r.Say("replaying from the snapshot at %d", e.Seq)
+			return nil
 		}
+		if !errors.Is(err, snapshot.ErrDamaged) {
+			return err
+		}
+		r.Say("%v", err)
 	}
-	if err != nil {
-		return fmt.Errorf("write list of snapshots: %w", err)
+	_, err := r.Broker.Message(ctx, r.Partition, 1)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return errNoBase
 	}
-	return nil
+	if err == nil {
+		r.Say("replaying from the first message")
+	}
+	return err
 }
+
+var errNoBase = errors.New("nothing to begin with: neither the file nor a snapshot fits, and the log does not begin with its first message: " +
+	"name a -data-dir whose file fits, or restore the snapshots")

@@ -46,26 +46,15 @@ func (r *run) replay(ctx context.Context) (*derived, error) {
 		return nil, err
 	}
 	defer os.Remove(scratch)
-	if r.file != nil && r.fits {
-		if err := copyFile(r.Path, scratch); err != nil {
-			return nil, err
-		}
+	if err := r.lay(ctx, scratch); err != nil {
+		return nil, err
 	}
 	st, err := store.Open(scratch, store.Options{LogID: r.Broker.LogID(r.Partition), Partition: r.Partition})
 	if err != nil {
-		return nil, fmt.Errorf("open copy of the file: %w", err)
+		return nil, fmt.Errorf("open copy of the base: %w", err)
 	}
 	defer st.Close()
-	c, ok := st.Last()
-	if ok {
-		r.Say("replaying from the file, after %d", c.Seq)
-	} else if _, err := r.Broker.Message(ctx, r.Partition, 1); errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("there is no base: %s is not there or does not fit, and the log does not begin with its first message: name a -data-dir with a file that fits", r.Path)
-	} else if err != nil {
-		return nil, err
-	} else {
-		r.Say("replaying from the first message")
-	}
+	c, _ := st.Last()
 	d := &derived{base: c.Head.Events}
 	return d, r.apply(ctx, st, c, d)
 }
