@@ -33,8 +33,10 @@
 //
 // # Failure
 //
-// A partition that halts stays halted here until the process is restarted; the others go on, another worker tries it, and readiness names it if nobody
-// is left to try. A broker that is away is waited for. Run fails only if the data directory cannot be made or is another worker's.
+// A partition that halts stays halted here until an operator resumes it (worker resume) or the process is restarted; the others go on, another worker
+// tries it, and readiness names it if nobody is left to try. While an operator has paused a partition (package control) whoever has it drains it, and
+// nobody starts it. Before a worker starts anything it reports what its former run was applying when it ended, if that did not end in good order; a
+// message that has ended processes twice is not applied again until an operator resumes. A broker that is away is waited for. Run fails only if the data directory cannot be made or is another worker's.
 //
 // # Metrics
 //

@@ -35,7 +35,8 @@ type fleet struct {
 	srv    *natstest.Server
 	broker *broker.Broker // of the load and of the audit
 	dir    string
-	stop   func() // the load
+	stop   func()        // the load
+	change func(*Config) // of the workers that are started from now on; may be nil
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -78,6 +79,9 @@ func (f *fleet) startVia(name, url string) *mate {
 	log := slog.New(slog.NewTextHandler(testLog{f.t, name}, nil))
 	m := &mate{t: f.t, reg: prometheus.NewRegistry(), ended: make(chan struct{})}
 	cfg := Config{DataDir: filepath.Join(f.dir, name), CheckpointEvery: 50 * time.Millisecond, DrainTimeout: time.Second, LeaveTimeout: natstest.Patience}
+	if f.change != nil {
+		f.change(&cfg)
+	}
 	w, err := New(cfg, Deps{Broker: f.connect(url), Logger: log, Registerer: m.reg})
 	if err != nil {
 		f.t.Fatal(err)

@@ -36,7 +36,9 @@ type row struct {
 	State, Owner, Standby, Paused, Quarantined string
 	Digest                                     string
 	Applied, Last, Emitted, Events             uint64
+	First                                      uint64
 	CheckpointSeq                              uint64 `json:"checkpoint_seq"`
+	SnapshotSeq                                uint64 `json:"snapshot_seq"`
 	Halted                                     map[string]string
 	Faults                                     []string
 }

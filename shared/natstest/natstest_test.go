@@ -164,3 +164,37 @@ func TestProxyCloseEndsHeldConnections(t *testing.T) {
 	}
 	px.Close()
 }
+
+// A stream comes back from a backup as it was, sequences and all, also into another server, and without what came after it.
+func TestBackup(t *testing.T) {
+	srv := natstest.Start(t, natstest.Lazy())
+	conn, js := srv.Connect(), srv.JetStream()
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Metadata: map[string]string{"who": "me"}}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int) {
+		for range n {
+			if _, err := js.Publish(t.Context(), "s", make([]byte, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(7)
+	b := natstest.TakeBackup(t, conn, "S")
+	put(3)
+	if err := js.DeleteStream(t.Context(), "S"); err != nil {
+		t.Fatal(err)
+	}
+	other := natstest.Start(t, natstest.Lazy())
+	for _, s := range []*natstest.Server{srv, other} {
+		b.Restore(t, s.Connect())
+		stream, err := s.JetStream().Stream(t.Context(), "S")
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := stream.CachedInfo()
+		if info.State.LastSeq != 7 || info.State.Msgs != 7 || info.Config.Metadata["who"] != "me" {
+			t.Errorf("it came back as %+v, %+v", info.State, info.Config)
+		}
+	}
+}

@@ -5,6 +5,7 @@
 //	worker inspect -nats-url nats://127.0.0.1:4222
 //	worker pause -partition 7 -reason "its disk is being replaced"
 //	worker resume -partition 7
+//	worker adopt -partition 7 -data-dir .data
 package main
 
 import (

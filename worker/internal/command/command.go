@@ -50,7 +50,7 @@ type console struct {
 // verbs are the commands by name.
 func verbs() map[string]func(ctx context.Context, args []string, c console) error {
 	return map[string]func(context.Context, []string, console) error{
-		"pause": pause, "resume": resume, "inspect": inspect,
+		"pause": pause, "resume": resume, "inspect": inspect, "adopt": adoptLog,
 	}
 }
 

@@ -1,0 +1,213 @@
+package adopt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/worker/internal/control"
+	"github.com/triggerd/triggerd/worker/internal/membership"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
+	"github.com/triggerd/triggerd/worker/internal/store"
+)
+
+// DefaultMargin is how many sequences are left out beyond the highest one seen.
+const DefaultMargin = 10_000
+
+// Config is what Run needs to know.
+type Config struct {
+	Partition int
+	Path      string // of the partition's file; it need not be there
+	Margin    uint64 // sequences that are left out beyond the highest one seen
+	Seen      uint64 // a sequence that the operator knows of; 0 = none
+	Who       string // decides
+}
+
+// Deps is what Run works with. Broker is mandatory.
+type Deps struct {
+	Broker *broker.Broker
+	Say    func(format string, args ...any) // tells the operator what is done, a line at a time
+}
+
+// Report is what was done.
+type Report struct {
+	Found  uint64 // where the log ended
+	Seen   uint64 // the highest position that anybody has seen
+	Ended  uint64 // where it ends now
+	Events uint64 // the last event that log and EVENTS agree on
+	Marked uint64 // the last event in EVENTS before, if that was beyond Events; 0: no message was put there
+	Aside  string // where the file was put; empty: it fits, or there is none
+	Gone   int    // snapshots taken off the list
+}
+
+// ErrInUse: somebody runs the partition, or may begin to.
+var ErrInUse = errors.New("partition is in use")
+
+// run is one adoption.
+type run struct {
+	Config
+	Deps
+	report Report
+	file   *store.Checkpoint // of this log; nil: there is none
+	fits   fitness           // of the file
+
+	shelf     *snapshot.Shelf  // restores into the scratch file
+	snapshots []snapshot.Entry // that fit, newest first
+	cut       map[string]bool  // objects of those that do not
+}
+
+// Run adopts the log of one partition. See the package's comment.
+func Run(ctx context.Context, cfg Config, deps Deps) (Report, error) {
+	if deps.Say == nil {
+		deps.Say = func(string, ...any) {}
+	}
+	r := &run{Config: cfg, Deps: deps}
+	for _, step := range []func(context.Context) error{r.quiet, r.look, r.compare, r.fill, r.clear, r.resume} {
+		if err := step(ctx); err != nil {
+			return r.report, fmt.Errorf("adopt log of partition %d: %w", cfg.Partition, err)
+		}
+	}
+	return r.report, nil
+}
+
+// Pause between two looks for who runs the partition.
+const lookEvery = 100 * time.Millisecond
+
+// quiet sees to it that nobody runs the partition, and nobody begins to.
+func (r *run) quiet(ctx context.Context) error {
+	order, err := control.Read(ctx, r.Broker, r.Partition)
+	if err != nil {
+		return err
+	}
+	members, err := membership.List(ctx, r.Broker)
+	if err != nil {
+		return err
+	}
+	if !order.Paused() {
+		for _, m := range members {
+			if !slices.Contains(m.Halted, r.Partition) {
+				return fmt.Errorf("%w: it is not paused, and worker %s on %s has not halted it: worker pause -partition %d", ErrInUse, m.ID, m.Host, r.Partition)
+			}
+		}
+		if err := control.Pause(ctx, r.Broker, r.Partition, r.Who, "its log is being adopted"); err != nil {
+			return err
+		}
+		r.Say("partition %d is halted everywhere, and paused now", r.Partition)
+	}
+	for {
+		by, err := r.runs(ctx)
+		if err != nil || by == "" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: it is paused, and %s", ErrInUse, by)
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// runs says who runs the partition; empty: nobody.
+func (r *run) runs(ctx context.Context) (string, error) {
+	members, err := membership.List(ctx, r.Broker)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range members {
+		if m.Serving(r.Partition) || slices.Contains(m.Follows, r.Partition) {
+			return fmt.Sprintf("worker %s on %s still runs it", m.ID, m.Host), nil
+		}
+	}
+	_, err = statequery.NewClient(r.Broker.Conn).Ask(ctx, r.Partition, statequery.Request{Status: &statequery.StatusOf{}})
+	if err == nil || !errors.Is(err, statequery.ErrSilent) {
+		return "somebody still answers for it", nil
+	}
+	return "", nil
+}
+
+// look finds out what there is, and the highest position seen in it.
+func (r *run) look(ctx context.Context) error {
+	if err := r.Broker.CheckLog(ctx, r.Partition); err != nil {
+		return err
+	}
+	last, err := r.Broker.LastSeq(ctx, r.Partition)
+	if err != nil {
+		return err
+	}
+	r.report.Found, r.report.Ended = last, last
+	r.see(last, "the log ends")
+	if r.Seen != 0 {
+		r.see(r.Seen, "the operator knows of a message")
+	}
+	if err := r.lookAtFile(ctx); err != nil {
+		return err
+	}
+	return r.lookAtSnapshots(ctx)
+}
+
+// see notes a position.
+func (r *run) see(seq uint64, what string) {
+	r.Say("%s at %d", what, seq)
+	r.report.Seen = max(r.report.Seen, seq)
+}
+
+// lookAtFile sees whether the file is of this log, and fits. What is no file of this log is the worker's to deal with.
+func (r *run) lookAtFile(ctx context.Context) error {
+	st, err := store.OpenReadOnly(r.Path, store.Options{})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.Say("there is no file %s", r.Path)
+		return nil
+	case errors.Is(err, store.ErrCorrupt):
+		r.Say("the file cannot be read, and is left to the worker: %v", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	defer st.Close()
+	c, ok := st.Last()
+	if !ok || c.LogID != r.Broker.LogID(r.Partition) || c.Partition != r.Partition {
+		r.Say("the file holds nothing of this log, and is left to the worker")
+		return nil
+	}
+	r.file = &c
+	r.see(c.Seq, "the file stands")
+	r.fits, err = r.fit(ctx, c.Identity)
+	return err
+}
+
+// clear puts the file aside if it does not fit, and takes the snapshots that do not off the list.
+func (r *run) clear(ctx context.Context) error {
+	if r.file != nil && r.fits == lost {
+		aside := fmt.Sprintf("%s.adopted-%s", r.Path, time.Now().UTC().Format("20060102T150405.000000000"))
+		if err := os.Rename(r.Path, aside); err != nil {
+			return fmt.Errorf("put file aside: %w", err)
+		}
+		r.report.Aside = aside
+		r.Say("the file reflects messages that are lost; it was put aside as %s", aside)
+	}
+	if len(r.cut) == 0 {
+		return nil
+	}
+	gone, err := r.shelf.Forget(ctx, func(e snapshot.Entry) bool { return r.cut[e.Object] })
+	if err != nil {
+		return err
+	}
+	r.report.Gone = gone
+	r.Say("%d snapshots reflect messages that are lost; they were taken off the list", gone)
+	return nil
+}
+
+func (r *run) resume(ctx context.Context) error {
+	if err := control.Resume(ctx, r.Broker, r.Partition, r.Who, "its log was adopted"); err != nil {
+		return err
+	}
+	r.Say("partition %d is resumed", r.Partition)
+	return nil
+}

@@ -1,0 +1,40 @@
+// Package adopt takes over a log that was restored with its tail missing: an operator has decided that the partition goes on with what there is.
+//
+// # Usage
+//
+//	report, err := adopt.Run(ctx, adopt.Config{Partition: 7, Path: file, Margin: adopt.DefaultMargin, Who: "ann"}, adopt.Deps{Broker: b})
+//
+// # What is wrong with such a log
+//
+// Triggers in the missing tail were accepted, and their ids handed out. Some were applied: files and snapshots reflect messages that are no more, and EVENTS-p
+// holds what followed from them. A log that simply went on would give their sequences, and so their ids, to others.
+//
+// # Ordering
+//
+// The partition is paused, or halted everywhere, and nobody runs it; where it is only halted it is paused for the time. Then:
+//
+//   - The log is the known one.
+//   - The highest position that anybody has seen is found: the end of the log, the file, the snapshots, the events, and what the operator says.
+//   - A base that fits (the file, a snapshot, or the first message of the log) is replayed to the end of the log, and the events that follow
+//     are compared with those in EVENTS-p, newest first: up to where the two agree nothing is lost.
+//   - If EVENTS-p goes on after that, an empty message there says at which number events go on.
+//   - Ticks are appended until the log ends beyond the highest position seen, by Config.Margin.
+//   - A file that does not fit is put aside, snapshots that do not fit are taken off the list.
+//   - The partition is resumed.
+//
+// Each step can be repeated, and so can all: what fails half-way is done again from the start.
+//
+// # What it cannot do
+//
+// Positions that were handed out and that nothing here has seen are not known; the margin is for them. A delayed redirect that fired in the missing tail fires
+// again, and its event, of the same id, is in EVENTS-p twice. Ingresses must not append between the restore and the end of
+// this: what they append is kept, but may have the ids of what is lost.
+//
+// # Failure
+//
+// Run says what it did until then. It refuses while somebody runs the partition, and a log that is not the known one.
+//
+// # Concurrency
+//
+// One Run at a time for a partition.
+package adopt

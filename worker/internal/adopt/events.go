@@ -1,0 +1,194 @@
+package adopt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/worker/internal/partition"
+)
+
+// compare finds up to where log and EVENTS-p agree, and marks that there if EVENTS-p goes on.
+func (r *run) compare(ctx context.Context) error {
+	d, err := r.replay(ctx)
+	if err != nil {
+		return err
+	}
+	end, err := r.Broker.LastEvents(ctx, r.Partition)
+	if err != nil {
+		return err
+	}
+	if end == nil {
+		r.report.Events = 0
+		if d.base > 0 {
+			return fmt.Errorf("%s is empty, and the base was made when it held %d events: restore it", broker.EventsStream(r.Partition), d.base)
+		}
+		return nil
+	}
+	_, number, err := numbers(end)
+	if err != nil {
+		return err
+	}
+	if number < d.base {
+		return fmt.Errorf("%s lost events: it ends at event %d, and the base was made when it held %d: restore it", broker.EventsStream(r.Partition), number, d.base)
+	}
+	agreed, err := r.agree(ctx, d, end)
+	if err != nil {
+		return err
+	}
+	r.report.Events = agreed
+	r.Say("the log leads to event %d, %s holds up to %d, and they agree up to %d", d.last(), broker.EventsStream(r.Partition), number, agreed)
+	if agreed == number {
+		return nil
+	}
+	r.report.Marked = number
+	return r.mark(ctx, agreed, end.Sequence)
+}
+
+// agree walks EVENTS-p backwards to the last event that the log leads to. On the way the positions of those that it does not are seen.
+func (r *run) agree(ctx context.Context, d *derived, msg *jetstream.RawStreamMsg) (uint64, error) {
+	stream, err := r.Broker.JS.Stream(ctx, broker.EventsStream(r.Partition))
+	if err != nil {
+		return 0, err
+	}
+	oldest := stream.CachedInfo().State.FirstSeq
+	for {
+		first, last, err := numbers(msg)
+		if err != nil {
+			return 0, err
+		}
+		events, err := eventsOf(msg)
+		if err != nil {
+			return 0, err
+		}
+		if len(events) == 0 && last <= d.last() { // where an earlier adoption agreed
+			return last, nil
+		}
+		for i := len(events) - 1; i >= 0; i-- {
+			if number := first + uint64(i); d.is(number, events[i]) {
+				return number, nil
+			}
+			r.seeEvent(events[i])
+		}
+		if msg.Sequence <= oldest {
+			return max(d.base, min(d.last(), max(first, 1)-1)), nil // what is not there any more was dropped by age, not lost
+		}
+		if msg, err = r.previous(ctx, msg.Sequence-1); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (r *run) previous(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+	stream, err := r.Broker.JS.Stream(ctx, broker.EventsStream(r.Partition))
+	if err != nil {
+		return nil, err
+	}
+	msg, err := stream.GetMsg(ctx, seq)
+	if err != nil {
+		return nil, fmt.Errorf("read message %d of %s: %w", seq, broker.EventsStream(r.Partition), err)
+	}
+	return msg, nil
+}
+
+// seeEvent notes the position of the trigger from which an event followed.
+func (r *run) seeEvent(event []byte) {
+	var e struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(event, &e) != nil {
+		return
+	}
+	if id, err := record.ParseID(strings.TrimSuffix(e.ID, "-r")); err == nil && id.Partition == r.Partition && id.Position.Seq > r.report.Seen {
+		r.see(id.Position.Seq, "an event followed from a message")
+	}
+}
+
+func numbers(msg *jetstream.RawStreamMsg) (first, last uint64, err error) {
+	first, err = strconv.ParseUint(msg.Header.Get(partition.HeaderFirstEvent), 10, 64)
+	if err == nil {
+		last, err = strconv.ParseUint(msg.Header.Get(partition.HeaderLastEvent), 10, 64)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("message %d of %s does not say which events it carries: %w", msg.Sequence, msg.Subject, err)
+	}
+	return first, last, nil
+}
+
+func eventsOf(msg *jetstream.RawStreamMsg) (events []json.RawMessage, err error) {
+	if err := json.Unmarshal(msg.Data, &events); err != nil {
+		return nil, fmt.Errorf("read message %d of %s: %w", msg.Sequence, msg.Subject, err)
+	}
+	return events, nil
+}
+
+// mark puts a message without events into EVENTS-p, which says at which number they go on.
+func (r *run) mark(ctx context.Context, number, after uint64) error {
+	text := strconv.FormatUint(number, 10)
+	msg := &nats.Msg{Subject: broker.EventsSubject(r.Partition), Data: []byte("[]"), Header: nats.Header{
+		partition.HeaderFirstEvent:      []string{text},
+		partition.HeaderLastEvent:       []string{text},
+		"Content-Type":                  []string{"application/cloudevents-batch+json"},
+		jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(r.Partition)},
+		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(after, 10)},
+	}}
+	ack, err := r.Broker.JS.PublishMsg(ctx, msg)
+	if err != nil {
+		return fmt.Errorf("mark where events go on: %w", err)
+	}
+	r.Say("message %d of %s says that events go on after %d", ack.Sequence, broker.EventsStream(r.Partition), number)
+	return nil
+}
+
+// ticksAtOnce bounds the ticks that are not acknowledged.
+const ticksAtOnce = 256
+
+// fill appends ticks until the log ends beyond the highest position seen.
+func (r *run) fill(ctx context.Context) error {
+	target := r.report.Seen + r.Margin
+	for r.report.Ended < target {
+		n := min(target-r.report.Ended, ticksAtOnce)
+		acks := make([]jetstream.PubAckFuture, 0, n)
+		for range n {
+			ack, err := r.tick()
+			if err != nil {
+				return fmt.Errorf("append ticks up to %d, at %d: %w", target, r.report.Ended, err)
+			}
+			acks = append(acks, ack)
+		}
+		for _, ack := range acks {
+			if err := r.await(ctx, ack); err != nil {
+				return fmt.Errorf("append ticks up to %d, at %d: %w", target, r.report.Ended, err)
+			}
+		}
+	}
+	r.Say("the log ends at %d, beyond what was seen by %d", r.report.Ended, r.report.Ended-r.report.Seen)
+	return nil
+}
+
+func (r *run) tick() (jetstream.PubAckFuture, error) {
+	tick := record.Record{Kind: record.Tick}
+	batch := record.Batch{Writer: "adopt", Time: time.Now().UnixMilli(), Count: 1, Payload: tick.AppendTo(nil)}
+	return r.Broker.JS.PublishMsgAsync(&nats.Msg{Subject: broker.TriggersSubject(r.Partition), Header: batch.Header(), Data: batch.Payload})
+}
+
+func (r *run) await(ctx context.Context, ack jetstream.PubAckFuture) error {
+	select {
+	case a := <-ack.Ok():
+		r.report.Ended = max(r.report.Ended, a.Sequence)
+		return nil
+	case err := <-ack.Err():
+		return err
+	case <-ctx.Done():
+		return errors.Join(errors.New("no acknowledgement in time"), ctx.Err())
+	}
+}
