@@ -41,13 +41,14 @@ func start(t *testing.T, name string, own config.Part, parts func(m *member, env
 	t.Helper()
 	var cfg process.Config
 	var remote process.Remote
+	var sync process.SyncRule
 	args = append([]string{"-admin-addr", "127.0.0.1:0", "-partitions", "2", "-triggers-max-bytes", "64MiB", "-events-max-bytes", "64MiB", "-snapshots-max-bytes", "64MiB"}, args...)
-	if err := config.Load(name, args, nil, io.Discard, own, &cfg, &remote); err != nil {
+	if err := config.Load(name, args, nil, io.Discard, own, &cfg, &remote, &sync); err != nil {
 		t.Fatal(err)
 	}
 	m := &member{t: t, said: make(chan string, 1000), ready: make(chan struct{}), ended: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(lines(m.said), nil))
-	program := process.Program{Name: name, Sync: remote.Sync,
+	program := process.Program{Name: name, Sync: sync,
 		Dial: func(ctx context.Context) (*nats.Conn, error) { return remote.Dial(ctx, name, log) },
 		Parts: func(env *process.Env) ([]lifecycle.Part, error) {
 			m.admin = env.Admin

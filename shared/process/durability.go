@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -28,6 +29,16 @@ const (
 	SyncDeclared SyncRule = "declared" // the operator says so, of a broker that cannot be asked; a server that answers otherwise still counts
 	SyncIgnore   SyncRule = "ignore"   // accepted data may be lost when a server loses power
 )
+
+// RegisterFlags adds -nats-sync-always and sets its default.
+func (r *SyncRule) RegisterFlags(fs *flag.FlagSet) {
+	*r = SyncAsk
+	fs.Var(r, "nats-sync-always", "whether the broker syncs always: `ask` it, and be not ready unless it does; declared, for one that "+
+		"cannot be asked; or ignore, for data that may be lost")
+}
+
+// Validate finds nothing: Set has.
+func (r *SyncRule) Validate() error { return nil }
 
 // Set takes a rule by its name; with String it is a flag.Value.
 func (r *SyncRule) Set(name string) error {

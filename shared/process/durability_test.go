@@ -3,7 +3,6 @@ package process_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -27,12 +26,12 @@ type shown struct {
 
 func show(t *testing.T, srv *natstest.Server, args ...string) *shown {
 	t.Helper()
-	cfg, remote := settings(t, append([]string{"-nats-url", srv.URL()}, args...)...)
+	cfg, remote, rule := allSettings(t, append([]string{"-nats-url", srv.URL()}, args...)...)
 	s := &shown{t: t, said: make(lines, 1000)}
 	log, started := slog.New(slog.NewTextHandler(s.said, nil)), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	program := process.Program{Name: "test", Sync: remote.Sync,
+	program := process.Program{Name: "test", Sync: rule,
 		Dial: func(ctx context.Context) (*nats.Conn, error) { return remote.Dial(ctx, "test", log) },
 		Parts: func(env *process.Env) ([]lifecycle.Part, error) {
 			s.admin = env.Admin

@@ -145,11 +145,12 @@ func unlessTold(ctx context.Context, err error) error {
 func Main(name string, own config.Part, parts func(env *Env) ([]lifecycle.Part, error)) int {
 	var cfg Config
 	var remote Remote
+	var sync SyncRule
 	return Execute(name, func(ctx context.Context, stderr io.Writer) error {
 		log := cfg.Log.Logger(stderr)
 		dial := func(ctx context.Context) (*nats.Conn, error) { return remote.Dial(ctx, name, log) }
-		return Program{Name: name, Dial: dial, Parts: parts, Sync: remote.Sync}.Run(ctx, cfg, log)
-	}, own, &cfg, &remote)
+		return Program{Name: name, Dial: dial, Parts: parts, Sync: sync}.Run(ctx, cfg, log)
+	}, own, &cfg, &remote, &sync)
 }
 
 // Execute loads the settings, calls run with a context that ends with the first signal, and turns what it returns into an exit code: 0,

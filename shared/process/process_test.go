@@ -27,11 +27,17 @@ func TestMain(m *testing.M) {
 
 func settings(t *testing.T, args ...string) (cfg process.Config, remote process.Remote) {
 	t.Helper()
+	cfg, remote, _ = allSettings(t, args...)
+	return cfg, remote
+}
+
+func allSettings(t *testing.T, args ...string) (cfg process.Config, remote process.Remote, rule process.SyncRule) {
+	t.Helper()
 	args = append([]string{"-admin-addr", "127.0.0.1:0", "-partitions", "2", "-triggers-max-bytes", "16MiB", "-events-max-bytes", "16MiB"}, args...)
-	if err := config.Load("test", args, nil, io.Discard, &cfg, &remote); err != nil {
+	if err := config.Load("test", args, nil, io.Discard, &cfg, &remote, &rule); err != nil {
 		t.Fatal(err)
 	}
-	return cfg, remote
+	return cfg, remote, rule
 }
 
 // run starts a program and returns what ends it.

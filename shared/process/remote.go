@@ -26,8 +26,6 @@ type Remote struct {
 	TLSCert       string // files with the own certificate and its key, PEM; empty = none
 	TLSKey        string
 	TLSServerName string // empty = the host of the url
-
-	Sync SyncRule
 }
 
 // RegisterFlags adds the -nats- flags and sets their defaults.
@@ -41,9 +39,6 @@ func (r *Remote) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&r.TLSCert, "nats-tls-cert", "", "`file` with the certificate (PEM) to show to the broker")
 	fs.StringVar(&r.TLSKey, "nats-tls-key", "", "`file` with the key (PEM) of -nats-tls-cert")
 	fs.StringVar(&r.TLSServerName, "nats-tls-server-name", "", "`name` that the broker's certificate must have; the url's host if empty")
-	r.Sync = SyncAsk
-	fs.Var(&r.Sync, "nats-sync-always", "whether the broker syncs always: `ask` it, and be not ready unless it does; declared, for one that "+
-		"cannot be asked; or ignore, for data that may be lost")
 }
 
 // Validate joins all faults. It reads the files, so that one that is missing or broken is found before anything is touched.

@@ -50,7 +50,8 @@ func TestRemoteRefusesWhatCannotWork(t *testing.T) {
 		{[]string{"-nats-sync-always", "perhaps"}, []string{"not one of ask, declared, ignore"}},
 	} {
 		var remote process.Remote
-		err := config.Load("test", test.args, nil, io.Discard, &remote)
+		var rule process.SyncRule
+		err := config.Load("test", test.args, nil, io.Discard, &remote, &rule)
 		for _, want := range test.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v: %v does not say %q", test.args, err, want)
