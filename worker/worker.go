@@ -66,7 +66,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, deps: deps, parts: partition.NewMetrics(deps.Registerer),
 		ready: make(chan struct{}), partitions: make(map[int]*held)}
-	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), MaxBytes: int64(cfg.SnapshotMaxBytes)},
+	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), Share: cfg.SnapshotShare, MaxBytes: int64(cfg.SnapshotMaxBytes)},
 		snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Metrics: snapshot.NewMetrics(deps.Registerer), Now: deps.Now})
 	w.metrics = newMetrics(deps.Registerer, w.count)
 	for p := range deps.Broker.Partitions() {

@@ -26,7 +26,7 @@ func (x *run) snapshot() snapshot.Entry {
 	}
 	done := make(chan result)
 	x.calls <- func(a *actor) {
-		kept, err := a.shelf.Make(context.Background(), a.store)
+		kept, err := a.shelf.Make(context.Background(), a.store, nil)
 		if err == nil {
 			_, err = a.shelf.Trim(context.Background(), kept)
 		}
@@ -95,14 +95,20 @@ func (r *rig) setAside(file, reason string) int {
 	return len(names)
 }
 
-// damage flips a byte in the first chunk of a snapshot.
+// damage flips a byte in the last chunk of a snapshot, and takes the others away.
 func (r *rig) damage(e snapshot.Entry) {
 	r.t.Helper()
+	if err := r.tryDamage(e); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) tryDamage(e snapshot.Entry) error {
 	const stream = "OBJ_" + broker.StoreSnapshots
 	subject := "$O." + broker.StoreSnapshots + ".C." + strings.NewReplacer("/", ".", "-", ".").Replace(e.Object)
 	msg, err := r.broker.LastOf(r.ctx(), stream, subject)
 	if err != nil {
-		r.t.Fatal(err)
+		return err
 	}
 	msg.Data[len(msg.Data)/2] ^= 1
 	s, err := r.broker.JS.Stream(r.ctx(), stream)
@@ -112,9 +118,7 @@ func (r *rig) damage(e snapshot.Entry) {
 	if err == nil {
 		_, err = r.broker.JS.Publish(r.ctx(), subject, msg.Data)
 	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	return err
 }
 
 // pointer replaces what the pointer says, and returns what it said.
