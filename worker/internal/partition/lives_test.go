@@ -38,7 +38,7 @@ func TestAnyLivesLeadToTheSameState(t *testing.T) {
 						t.Fatal(err)
 					}
 				case h.run == nil && op == 1 && r.holds(h.file):
-					flip(t, h.file, "user-1")
+					flip(t, h.file, "user-199")
 				case h.run == nil:
 					r.live(h)
 				case op == 0:

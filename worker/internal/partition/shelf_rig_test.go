@@ -143,6 +143,12 @@ func (r *rig) pointer(value string) (before string) {
 // flip damages whatever a file holds of a user, also while it is open.
 func flip(t testing.TB, file, user string) {
 	t.Helper()
+	flipAt(t, file, user, 4)
+}
+
+// flipAt flips the byte that stands so far behind every mention of a user.
+func flipAt(t testing.TB, file, user string, behind int) {
+	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +165,8 @@ func flip(t testing.TB, file, user string) {
 			break
 		}
 		at += i
-		if _, err := f.WriteAt([]byte{content[at+len(user)+4] ^ 0x55}, int64(at+len(user)+4)); err != nil {
+		target := at + len(user) + behind
+		if _, err := f.WriteAt([]byte{content[target] ^ 0x55}, int64(target)); err != nil {
 			t.Fatal(err)
 		}
 		found++
