@@ -39,6 +39,7 @@ type Config struct {
 	SnapshotEvery     time.Duration // rhythm of a partition's snapshots, if anything was applied
 	SnapshotLogBytes  config.Bytes  // of a partition's log, applied since its last snapshot, that make the next one due earlier
 	SnapshotRate      config.Bytes  // a second, compressed, of all partitions together, while a snapshot is made
+	SnapshotShare     float64       // of one processor that making a snapshot takes
 	SnapshotMaxBytes  config.Bytes  // largest file that is made a snapshot of, or restored
 	RestoreSpares     uint64        // messages: a file that fits is replaced by a snapshot only if that spares the replay of more
 	PartitionMaxBytes config.Bytes  // of a partition's file, at which checkpoints fail; 0 = no limit
@@ -60,6 +61,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", c.SnapshotEvery, "`time` between two snapshots of a partition, if anything was applied")
 	fs.Var(&c.SnapshotLogBytes, "snapshot-log-bytes", "`size` of a partition's log, applied since its last snapshot, that makes the next one due earlier")
 	fs.Var(&c.SnapshotRate, "snapshot-rate", "`size` a second, compressed, at which snapshots are written and read back, all partitions together")
+	fs.Float64Var(&c.SnapshotShare, "snapshot-share", c.SnapshotShare, "`share` of one processor that making a snapshot takes, unless the log grows too fast for that")
 	fs.Var(&c.SnapshotMaxBytes, "snapshot-max-bytes", "largest `size` of a file that is made a snapshot of, or restored from one")
 	fs.Uint64Var(&c.RestoreSpares, "restore-spares", c.RestoreSpares, "`number` of messages of which a snapshot must spare the replay to take the place of a file that fits")
 	fs.Var(&c.PartitionMaxBytes, "partition-max-bytes", "`size` of a partition's file at which checkpoints fail and applying pauses; 0 is no limit")
@@ -86,6 +88,7 @@ func (c *Config) Validate() error {
 	fault(filled.SnapshotEvery < time.Second, "-snapshot-every is %s, under 1s", filled.SnapshotEvery)
 	fault(filled.SnapshotLogBytes < 1<<20, "-snapshot-log-bytes is %s, under 1MiB", filled.SnapshotLogBytes.String())
 	fault(filled.SnapshotRate < 64<<10, "-snapshot-rate is %s, under 64KiB", filled.SnapshotRate.String())
+	fault(!(filled.SnapshotShare >= 0.01 && filled.SnapshotShare <= 1), "-snapshot-share is %g, not within 0.01 and 1", filled.SnapshotShare)
 	fault(filled.SnapshotMaxBytes < 1<<20, "-snapshot-max-bytes is %s, under 1MiB", filled.SnapshotMaxBytes.String())
 	fault(filled.PartitionMaxBytes != 0 && filled.PartitionMaxBytes < minPartitionBytes, "-partition-max-bytes is %s, neither 0 nor at least 16MiB", filled.PartitionMaxBytes.String())
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
@@ -103,6 +106,7 @@ func (c *Config) fill() {
 	set(&c.SnapshotEvery, partition.DefaultSnapshotEvery)
 	set(&c.SnapshotLogBytes, partition.DefaultSnapshotLogBytes)
 	set(&c.SnapshotRate, snapshot.DefaultRate)
+	set(&c.SnapshotShare, snapshot.DefaultShare)
 	set(&c.SnapshotMaxBytes, snapshot.DefaultMaxBytes)
 	set(&c.RestoreSpares, partition.DefaultRestoreSpares)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)

@@ -75,7 +75,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		orders: control.New(control.Config{}, control.Deps{Broker: deps.Broker, Logger: deps.Logger}),
 		told:   make(chan struct{}), passed: make(chan suspect, maxPassed), ready: make(chan struct{}), partitions: make(map[int]*held)}
 	newOrderGauges(deps.Registerer, w)
-	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), MaxBytes: int64(cfg.SnapshotMaxBytes)},
+	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), Share: cfg.SnapshotShare, MaxBytes: int64(cfg.SnapshotMaxBytes)},
 		snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Metrics: snapshot.NewMetrics(deps.Registerer), Now: deps.Now})
 	w.metrics = newMetrics(deps.Registerer, w.count)
 	for p := range deps.Broker.Partitions() {

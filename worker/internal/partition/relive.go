@@ -23,6 +23,7 @@ func (p *Partition) lives(ctx context.Context) error {
 		a := newActor(p)
 		err := a.live(ctx)
 		a.shut()
+		err = p.examined(ctx, err)
 		switch reason := unfit(err); {
 		case reason != "":
 			aside = recent(append(aside, p.deps.Now()), p.deps.Now())
@@ -44,6 +45,23 @@ func (p *Partition) lives(ctx context.Context) error {
 		}
 		p.enter(Opening, nil)
 	}
+}
+
+// examined adds to a halt that the file is damaged, if it is. A damaged key makes an entry disappear without being read, so that what follows
+// from it may look like somebody else's fault.
+func (p *Partition) examined(ctx context.Context, err error) error {
+	if !errors.As(err, new(*HaltError)) || unfit(err) != "" {
+		return err
+	}
+	st, openErr := store.OpenReadOnly(p.cfg.Path, store.Options{})
+	if openErr != nil { // what that amounts to was judged by opening it
+		return err
+	}
+	found := errors.Join(st.VerifyWith(ctx.Err), st.Close())
+	if !errors.Is(found, store.ErrCorrupt) {
+		return err
+	}
+	return errors.Join(err, found)
 }
 
 // How often a file may be set aside before the machine is suspected.

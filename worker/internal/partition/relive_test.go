@@ -115,6 +115,28 @@ func TestFlippedByteIsNoSnapshot(t *testing.T) {
 	natstest.Eventually(t, func() bool { return x.Status().SnapshotSeq > 0 }, "a snapshot is made of the new file")
 }
 
+// A damaged key is not read, it is missed: the user is unknown, and other events follow. Before that halts the partition, its file is looked through.
+func TestFlippedKeyIsFoundBeforeHalting(t *testing.T) {
+	r := newRig(t)
+	r.append(users(200)...)
+	file := r.file()
+	x := r.start(file)
+	x.reach(r.last())
+	if err := x.drain(); err != nil {
+		t.Fatal(err)
+	}
+	other := r.start(r.file())
+	for i := range 10 {
+		r.append(trigger("user-150", i, 1))
+	}
+	other.reach(r.last())
+	flipAt(t, file, "user-150", -1)
+	r.same(r.start(file), other)
+	if n := r.setAside(file, asideCorrupt); n != 1 {
+		t.Errorf("%d files are set aside", n)
+	}
+}
+
 // A machine that damages each file that is made is not given another one for ever.
 func TestFileIsNotSetAsideForEver(t *testing.T) {
 	r := newRig(t)

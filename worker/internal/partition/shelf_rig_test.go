@@ -26,7 +26,7 @@ func (x *run) snapshot() snapshot.Entry {
 	}
 	done := make(chan result)
 	x.calls <- func(a *actor) {
-		kept, err := a.shelf.Make(context.Background(), a.store)
+		kept, err := a.shelf.Make(context.Background(), a.store, nil)
 		if err == nil {
 			_, err = a.shelf.Trim(context.Background(), kept)
 		}
@@ -95,14 +95,20 @@ func (r *rig) setAside(file, reason string) int {
 	return len(names)
 }
 
-// damage flips a byte in the first chunk of a snapshot.
+// damage flips a byte in the last chunk of a snapshot, and takes the others away.
 func (r *rig) damage(e snapshot.Entry) {
 	r.t.Helper()
+	if err := r.tryDamage(e); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) tryDamage(e snapshot.Entry) error {
 	const stream = "OBJ_" + broker.StoreSnapshots
 	subject := "$O." + broker.StoreSnapshots + ".C." + strings.NewReplacer("/", ".", "-", ".").Replace(e.Object)
 	msg, err := r.broker.LastOf(r.ctx(), stream, subject)
 	if err != nil {
-		r.t.Fatal(err)
+		return err
 	}
 	msg.Data[len(msg.Data)/2] ^= 1
 	s, err := r.broker.JS.Stream(r.ctx(), stream)
@@ -112,9 +118,7 @@ func (r *rig) damage(e snapshot.Entry) {
 	if err == nil {
 		_, err = r.broker.JS.Publish(r.ctx(), subject, msg.Data)
 	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	return err
 }
 
 // pointer replaces what the pointer says, and returns what it said.
@@ -139,6 +143,12 @@ func (r *rig) pointer(value string) (before string) {
 // flip damages whatever a file holds of a user, also while it is open.
 func flip(t testing.TB, file, user string) {
 	t.Helper()
+	flipAt(t, file, user, 4)
+}
+
+// flipAt flips the byte that stands so far behind every mention of a user.
+func flipAt(t testing.TB, file, user string, behind int) {
+	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +165,8 @@ func flip(t testing.TB, file, user string) {
 			break
 		}
 		at += i
-		if _, err := f.WriteAt([]byte{content[at+len(user)+4] ^ 0x55}, int64(at+len(user)+4)); err != nil {
+		target := at + len(user) + behind
+		if _, err := f.WriteAt([]byte{content[target] ^ 0x55}, int64(target)); err != nil {
 			t.Fatal(err)
 		}
 		found++

@@ -122,10 +122,13 @@ func (k *keeper) note(entries []snapshot.Entry, now time.Time) {
 	k.view.update(func(f *facts) { f.snapshots, f.snapshot = len(entries), k.newest })
 }
 
+// hurry says whether the log grows so fast that a snapshot must not take its time: what is behind the last one must not fill the log.
+func (k *keeper) hurry() bool { return k.logged.Load()-k.bytes >= 2*k.cfg.SnapshotLogBytes }
+
 // make makes a snapshot and trims.
 func (k *keeper) make(ctx context.Context) error {
 	begun, bytes := time.Now(), k.logged.Load()
-	kept, err := k.shelf.Make(ctx, k.store)
+	kept, err := k.shelf.Make(ctx, k.store, k.hurry)
 	if err != nil {
 		return err
 	}

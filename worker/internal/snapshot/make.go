@@ -55,14 +55,16 @@ type Source interface {
 // Make makes a snapshot of the source's last checkpoint and returns which ones are kept now, newest first. Errors are *StepError. They wrap
 // ErrNothingNew and ErrRaced, which are no faults; store.ErrCorrupt if two copies in a row were damaged, which says that the source is;
 // and the context's.
-func (s *Shelf) Make(ctx context.Context, src Source) ([]Entry, error) {
+//
+// It takes Config.Share of a processor, but for the copying; hurry, unless it is nil, is asked now and then whether it must not take its time.
+func (s *Shelf) Make(ctx context.Context, src Source, hurry func() bool) ([]Entry, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, &StepError{StepLook, ctx.Err()}
 	}
-	m := &making{Shelf: s, src: src, path: s.path + copySuffix, begun: time.Now()}
+	m := &making{Shelf: s, src: src, path: s.path + copySuffix, begun: time.Now(), duty: newDuty(ctx, s.cfg.Share, hurry)}
 	err := m.run(ctx)
 	if err != nil && !errors.Is(err, ErrAborted) {
 		m.giveUp(ctx)
@@ -80,6 +82,7 @@ type making struct {
 	src   Source
 	path  string // of the copy
 	begun time.Time
+	duty  *duty
 
 	before   []Entry           // what was kept at first
 	revision uint64            // of the pointer at first
@@ -141,7 +144,7 @@ func (m *making) copy(ctx context.Context) error {
 
 // check reads every entry of the copy: damage must not take the place of the log. If it was the copying that went wrong, a second copy is sound.
 func (m *making) check(ctx context.Context) error {
-	err := m.verify(ctx, m.path, &m.entry)
+	err := m.verify(m.duty.rest, m.path, &m.entry)
 	if !errors.Is(err, store.ErrCorrupt) {
 		return err
 	}
@@ -149,11 +152,11 @@ func (m *making) check(ctx context.Context) error {
 	if err := m.copy(ctx); err != nil {
 		return err
 	}
-	return m.verify(ctx, m.path, &m.entry)
+	return m.verify(m.duty.rest, m.path, &m.entry)
 }
 
 // verify holds a file to an entry.
-func (s *Shelf) verify(ctx context.Context, path string, e *Entry) (err error) {
+func (s *Shelf) verify(rest func() error, path string, e *Entry) (err error) {
 	st, err := store.OpenReadOnly(path, store.Options{LogID: s.broker.LogID(s.p), Partition: s.p})
 	if err != nil {
 		return err
@@ -163,7 +166,7 @@ func (s *Shelf) verify(ctx context.Context, path string, e *Entry) (err error) {
 		return fmt.Errorf("%w: it holds checkpoint %+v with digest %016x, expected is %+v with %016x", store.ErrCorrupt,
 			last.Identity, st.LastDigest(), e.Identity, e.Digest)
 	}
-	return st.VerifyContext(ctx)
+	return st.VerifyWith(rest)
 }
 
 // send compresses the copy into the store.
@@ -173,13 +176,13 @@ func (m *making) send(ctx context.Context) error {
 		return err
 	}
 	defer file.Close()
-	m.upload = m.newWriter(ctx, placeOf(m.entry.Object))
+	m.upload = m.newWriter(ctx, placeOf(m.entry.Object), m.duty)
 	enc, err := zstd.NewWriter(m.upload, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
 		return err
 	}
 	sum := sha256.New()
-	_, err = io.CopyBuffer(enc, io.TeeReader(file, sum), make([]byte, 128<<10))
+	_, err = io.CopyBuffer(enc, &resting{io.TeeReader(file, sum), m.duty}, make([]byte, 128<<10))
 	if err := errors.Join(err, enc.Close()); err != nil {
 		return err
 	}
@@ -197,7 +200,7 @@ func (m *making) seal(context.Context) error { return m.upload.seal() }
 
 // readBack reads the object as a restore would.
 func (m *making) readBack(ctx context.Context) error {
-	err := m.fetch(ctx, &m.entry, io.Discard, m.pace)
+	err := m.fetch(ctx, &m.entry, io.Discard, m.pace, m.duty)
 	if errors.Is(err, ErrDamaged) && m.moved(ctx) {
 		return fmt.Errorf("%w (%w)", ErrRaced, err) // and whoever did that tidied up
 	}

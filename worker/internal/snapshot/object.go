@@ -54,6 +54,7 @@ type objectWriter struct {
 	ctx   context.Context
 	s     *Shelf
 	place place
+	duty  *duty
 
 	buf  []byte
 	sum  hash.Hash
@@ -62,8 +63,8 @@ type objectWriter struct {
 	err  error
 }
 
-func (s *Shelf) newWriter(ctx context.Context, at place) *objectWriter {
-	return &objectWriter{ctx: ctx, s: s, place: at, buf: make([]byte, 0, s.cfg.ChunkBytes), sum: sha256.New()}
+func (s *Shelf) newWriter(ctx context.Context, at place, work *duty) *objectWriter {
+	return &objectWriter{ctx: ctx, s: s, place: at, duty: work, buf: make([]byte, 0, s.cfg.ChunkBytes), sum: sha256.New()}
 }
 
 func (u *objectWriter) Write(p []byte) (n int, err error) {
@@ -89,6 +90,7 @@ func (u *objectWriter) flush() error {
 }
 
 func (u *objectWriter) send() error {
+	defer u.duty.waited(time.Now())
 	if err := u.s.pace.wait(u.ctx, len(u.buf)); err != nil {
 		return err
 	}
@@ -133,6 +135,7 @@ type objectReader struct {
 	s     *Shelf
 	place place
 	pace  *throttle // nil: as fast as it goes
+	duty  *duty     // nil: without rests
 
 	chunks int // that are still to come
 	next   uint64
@@ -140,8 +143,8 @@ type objectReader struct {
 	buf    []byte
 }
 
-func (s *Shelf) newReader(ctx context.Context, e *Entry, pace *throttle) (*objectReader, error) {
-	o := &objectReader{ctx: ctx, s: s, place: placeOf(e.Object), pace: pace, next: 1, left: e.CompressedBytes}
+func (s *Shelf) newReader(ctx context.Context, e *Entry, pace *throttle, work *duty) (*objectReader, error) {
+	o := &objectReader{ctx: ctx, s: s, place: placeOf(e.Object), pace: pace, duty: work, next: 1, left: e.CompressedBytes}
 	msg, err := o.ask(func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.broker.LastOf(ctx, objectStream, o.place.sheet)
 	})
@@ -172,6 +175,7 @@ func (o *objectReader) Read(p []byte) (int, error) {
 
 // fetch reads the next chunk.
 func (o *objectReader) fetch() error {
+	defer o.duty.waited(time.Now())
 	if o.chunks == 0 {
 		if o.left != 0 {
 			return damaged("it is %d bytes short", o.left)

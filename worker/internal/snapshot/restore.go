@@ -47,7 +47,7 @@ func (s *Shelf) restore(ctx context.Context, e *Entry) (err error) {
 	if err := s.download(ctx, e, unfinished); err != nil {
 		return err
 	}
-	if err := s.verify(ctx, unfinished, e); errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrForeign) {
+	if err := s.verify(ctx.Err, unfinished, e); errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrForeign) {
 		return damaged("%v", err)
 	} else if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (s *Shelf) download(ctx context.Context, e *Entry, path string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := s.fetch(ctx, e, file, nil); err != nil {
+	if err := s.fetch(ctx, e, file, nil, nil); err != nil {
 		return err
 	}
 	return file.Sync()
@@ -83,8 +83,8 @@ func syncPath(path string) error {
 }
 
 // fetch reads a snapshot into w: never more than its entry says, and nil only if it is exactly that.
-func (s *Shelf) fetch(ctx context.Context, e *Entry, w io.Writer, pace *throttle) error {
-	in, err := s.newReader(ctx, e, pace)
+func (s *Shelf) fetch(ctx context.Context, e *Entry, w io.Writer, pace *throttle, work *duty) error {
+	in, err := s.newReader(ctx, e, pace, work)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *Shelf) fetch(ctx context.Context, e *Entry, w io.Writer, pace *throttle
 	}
 	defer dec.Close()
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), io.LimitReader(dec, e.Bytes+1), make([]byte, 128<<10))
+	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &resting{io.LimitReader(dec, e.Bytes+1), work}, make([]byte, 128<<10))
 	switch {
 	case source.err != nil: // what the decompressor makes of it says less
 		return source.err

@@ -49,7 +49,7 @@ func newRig(t testing.TB) *rig {
 
 // shelves have small chunks and no throttle to speak of.
 func (r *rig) shelves(failpoint func(string) error) *Shelves {
-	return New(Config{ChunkBytes: 4096, Rate: 1 << 40}, Deps{Broker: r.broker, Failpoint: failpoint})
+	return New(Config{ChunkBytes: 4096, Rate: 1 << 40, Share: 1}, Deps{Broker: r.broker, Failpoint: failpoint})
 }
 
 func (r *rig) shelf() *Shelf { return r.shelves(nil).Of(0, r.path) }
@@ -81,7 +81,7 @@ func (r *rig) advance() {
 func (r *rig) made(s *Shelf) Entry {
 	r.t.Helper()
 	r.advance()
-	kept, err := s.Make(r.t.Context(), r.store)
+	kept, err := s.Make(r.t.Context(), r.store, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}

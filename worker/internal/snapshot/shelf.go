@@ -19,6 +19,7 @@ import (
 // Defaults and bounds of Config.
 const (
 	DefaultRate           = 32 << 20 // bytes a second, compressed
+	DefaultShare          = 0.2
 	DefaultMaxBytes       = 64 << 30
 	DefaultRequestTimeout = 10 * time.Second
 
@@ -30,6 +31,7 @@ const (
 // Config of a process's snapshots. Zero values stand for the defaults.
 type Config struct {
 	Rate           int64         // compressed bytes a second that are written and read while making one
+	Share          float64       // of one processor that making one takes; over 0, at most 1
 	MaxBytes       int64         // largest file that is made a snapshot of, or restored
 	ChunkBytes     int           // of one message; at most MaxChunkBytes
 	RequestTimeout time.Duration // of one request to the broker; a chunk is one
@@ -37,13 +39,14 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Rate = orDefault(c.Rate, DefaultRate)
+	c.Share = min(orDefault(c.Share, DefaultShare), 1)
 	c.MaxBytes = orDefault(c.MaxBytes, DefaultMaxBytes)
 	c.ChunkBytes = min(orDefault(c.ChunkBytes, MaxChunkBytes), MaxChunkBytes)
 	c.RequestTimeout = orDefault(c.RequestTimeout, DefaultRequestTimeout)
 	return c
 }
 
-func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
+func orDefault[T int | int64 | float64 | time.Duration](v, otherwise T) T {
 	if v == 0 {
 		return otherwise
 	}

@@ -39,7 +39,7 @@ func TestMakeListRestoreTrim(t *testing.T) {
 	if first, _, err := r.broker.Extent(t.Context(), 0); first != two.Seq || err != nil {
 		t.Errorf("the log begins at %d, %v, not at %d", first, err, two.Seq)
 	}
-	if _, err := s.Make(t.Context(), r.store); !errors.Is(err, ErrNothingNew) {
+	if _, err := s.Make(t.Context(), r.store, nil); !errors.Is(err, ErrNothingNew) {
 		t.Errorf("another one of the same checkpoint: %v", err)
 	}
 	r.sound(three.Seq, two.Seq)
@@ -77,7 +77,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			one, two := r.made(r.shelf()), r.made(r.shelf())
 			r.advance()
 			crashing := r.shelves(strike(c.step, c.nth)).Of(0, r.path)
-			kept, err := crashing.Make(t.Context(), r.store)
+			kept, err := crashing.Make(t.Context(), r.store, nil)
 			if err == nil {
 				_, err = crashing.Trim(t.Context(), kept)
 			}
@@ -125,7 +125,7 @@ func TestMakeThatFailsTidiesUp(t *testing.T) {
 			}
 			return nil
 		}).Of(0, r.path)
-		_, err := s.Make(ctx, r.store)
+		_, err := s.Make(ctx, r.store, nil)
 		var at *StepError
 		if !errors.Is(err, context.Canceled) || !errors.As(err, &at) || at.Step != step && step != StepCheck { // that has too few entries to notice
 			t.Errorf("stopped at %s: %v", step, err)
@@ -135,7 +135,7 @@ func TestMakeThatFailsTidiesUp(t *testing.T) {
 	}
 	r.resize(1000)
 	s := r.shelf()
-	if _, err := s.Make(t.Context(), r.store); err == nil || testutil.ToFloat64(s.deps.Metrics.failures.WithLabelValues("0", StepUpload)) != 1 {
+	if _, err := s.Make(t.Context(), r.store, nil); err == nil || testutil.ToFloat64(s.deps.Metrics.failures.WithLabelValues("0", StepUpload)) != 1 {
 		t.Errorf("into a full store: %v", err)
 	}
 	r.resize(-1)
@@ -169,13 +169,13 @@ func TestRace(t *testing.T) {
 			slow := r.shelves(func(at string) error {
 				if at == step && !met {
 					met = true
-					if _, err := fast.Make(t.Context(), r.store); err != nil {
+					if _, err := fast.Make(t.Context(), r.store, nil); err != nil {
 						t.Errorf("the one that overtakes: %v", err)
 					}
 				}
 				return nil
 			}).Of(0, r.path)
-			kept, err := slow.Make(t.Context(), r.store)
+			kept, err := slow.Make(t.Context(), r.store, nil)
 			if !errors.Is(err, ErrRaced) || kept != nil {
 				t.Errorf("the one that is overtaken: %v, %v", kept, err)
 			}
@@ -204,7 +204,7 @@ func TestOthersUploadIsLeftAlone(t *testing.T) {
 		}
 		return nil
 	}).Of(0, r.path)
-	if _, err := s.Make(t.Context(), r.store); err != nil {
+	if _, err := s.Make(t.Context(), r.store, nil); err != nil {
 		t.Fatal(err)
 	}
 	if names := r.objects(); len(names) != 2 {
@@ -301,7 +301,7 @@ func TestListOfAnUnreadableBucket(t *testing.T) {
 		if entries, err := r.shelf().List(t.Context()); err == nil {
 			t.Errorf("%q is read as %v", value, entries)
 		}
-		if _, err := r.shelf().Make(t.Context(), r.store); err == nil {
+		if _, err := r.shelf().Make(t.Context(), r.store, nil); err == nil {
 			t.Errorf("%q was replaced", value)
 		}
 	}
@@ -332,11 +332,11 @@ func TestDamagedCopyIsNoSnapshot(t *testing.T) {
 			return c, err
 		}
 	}
-	if _, err := r.shelf().Make(t.Context(), flipping(2)); !errors.Is(err, store.ErrCorrupt) {
+	if _, err := r.shelf().Make(t.Context(), flipping(2), nil); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("two damaged copies: %v", err)
 	}
 	r.sound()
-	if _, err := r.shelf().Make(t.Context(), flipping(1)); err != nil {
+	if _, err := r.shelf().Make(t.Context(), flipping(1), nil); err != nil {
 		t.Errorf("one damaged copy: %v", err)
 	}
 	r.sound(r.seq)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"io"
 	"sync"
 	"time"
 )
@@ -28,4 +29,60 @@ func (t *throttle) wait(ctx context.Context, n int) error {
 	t.free = t.free.Add(time.Duration(float64(n) / float64(t.rate) * float64(time.Second)))
 	t.mu.Unlock()
 	return sleep(ctx, pause)
+}
+
+// duty keeps one goroutine's work to a share of a processor, so that what else needs it hardly notices: after every piece of work it rests for as long as
+// that share asks for. On a busy machine work takes longer, and so the rests do. nil does not rest.
+type duty struct {
+	ctx   context.Context
+	share float64
+	hurry func() bool // no rests while it is true
+
+	since time.Time // the last rest, or the last wait for others
+	owed  time.Duration
+}
+
+// minRest is the shortest that is worth it.
+const minRest = 2 * time.Millisecond
+
+func newDuty(ctx context.Context, share float64, hurry func() bool) *duty {
+	return &duty{ctx: ctx, share: share, hurry: hurry, since: time.Now()}
+}
+
+// rest is called between pieces of work.
+func (d *duty) rest() error {
+	if d == nil {
+		return nil
+	}
+	d.owed += time.Duration(float64(time.Since(d.since)) * (1 - d.share) / d.share)
+	d.since = time.Now()
+	if d.hurry != nil && d.hurry() {
+		d.owed = 0
+	}
+	if d.owed < minRest {
+		return d.ctx.Err()
+	}
+	err := sleep(d.ctx, d.owed)
+	d.owed, d.since = 0, time.Now()
+	return err
+}
+
+// waited says that what went on since begun was others' work.
+func (d *duty) waited(begun time.Time) {
+	if d != nil {
+		d.since = d.since.Add(time.Since(begun))
+	}
+}
+
+// resting reads with rests in between.
+type resting struct {
+	r io.Reader
+	d *duty
+}
+
+func (r *resting) Read(p []byte) (int, error) {
+	if err := r.d.rest(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
 }

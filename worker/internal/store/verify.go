@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -10,10 +9,10 @@ import (
 // Verify reads the whole file: every entry is found by its key and has its checksum, and the digests of the tables are those
 // of their entries. What is not committed is not looked at. It takes about a microsecond for an entry, and holds up a
 // Commit that runs meanwhile.
-func (s *Store) Verify() error { return s.VerifyContext(context.Background()) }
+func (s *Store) Verify() error { return s.VerifyWith(func() error { return nil }) }
 
-// VerifyContext is Verify until ctx ends.
-func (s *Store) VerifyContext(ctx context.Context) (err error) {
+// VerifyWith is Verify that calls rest between portions of about a millisecond, and ends with its error.
+func (s *Store) VerifyWith(rest func() error) (err error) {
 	r, err := s.file.read()
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -27,8 +26,10 @@ func (s *Store) VerifyContext(ctx context.Context) (err error) {
 	var found sums
 	seen := 0
 	err = scan(r.tx, func(t table, hour int64, key, sealed []byte) error {
-		if seen++; seen%verifyStep == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if seen++; seen%verifyStep == 0 {
+			if err := rest(); err != nil {
+				return err
+			}
 		}
 		if content, err := r.get(t, hour, key); err != nil {
 			return err
@@ -47,7 +48,7 @@ func (s *Store) VerifyContext(ctx context.Context) (err error) {
 	return nil
 }
 
-// verifyStep is how many entries are read between two looks at the context.
+// verifyStep is how many entries are read between two rests.
 const verifyStep = 1000
 
 // scan visits all entries of the file.
