@@ -23,10 +23,14 @@ var awayCodes = []jetstream.ErrorCode{
 	jetstream.JSErrCodeJetStreamNotEnabled,
 }
 
-// awayErrors are the client's own.
+// errOvertaken: somebody else's write was faster. In a cluster the refusal comes as soon as that is under way, and the leader may not have it yet when it is
+// asked next: only trying again tells.
+var errOvertaken = errors.New("somebody else is writing the same")
+
+// awayErrors are the client's own, and errOvertaken.
 var awayErrors = []error{
 	nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded,
-	jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
+	jetstream.ErrNoStreamResponse, context.DeadlineExceeded, errOvertaken,
 }
 
 // away says whether an error is one of a broker that may yet come (back).

@@ -96,13 +96,7 @@ func (e *ensurer) partitionCount(ctx context.Context) error {
 		return err
 	}
 	if !have.live {
-		err = e.write(ctx, have, []byte(strconv.Itoa(e.settings.Partitions)))
-		if !wrongSequence(err) {
-			return err
-		}
-		if have, err = e.entryOf(ctx, BucketDeployment, keyPartitions); err != nil {
-			return err
-		}
+		return e.write(ctx, have, []byte(strconv.Itoa(e.settings.Partitions)))
 	}
 	return e.samePartitions(string(have.value))
 }
@@ -121,17 +115,21 @@ func (e *ensurer) logs(ctx context.Context) error {
 	return group.Wait()
 }
 
-// write stores what BucketDeployment knows if nobody did so since have was read; wrongSequence tells.
+// write stores what BucketDeployment knows if nobody did so since have was read; otherwise the error is errOvertaken.
 func (e *ensurer) write(ctx context.Context, have entry, value []byte) error {
 	msg := nats.NewMsg(bucketSubject(have.bucket, have.key))
 	msg.Data = value
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(have.revision, 10))
-	return waiting(e.request(ctx, msg, nil))
+	err := waiting(e.request(ctx, msg, nil))
+	if wrongSequence(err) {
+		return errOvertaken
+	}
+	return err
 }
 
 // patiently repeats an idempotent step while the broker is away, until ctx ends.
 func (e *ensurer) patiently(ctx context.Context, what string, step func(context.Context) error) error {
-	for warned := false; ; warned = true {
+	for warned := false; ; {
 		err := within(ctx, step)
 		if err == nil {
 			return nil
@@ -142,8 +140,9 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 		} else if !away(err) || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if !warned {
+		if !warned && !errors.Is(err, errOvertaken) {
 			e.warn(what, err)
+			warned = true
 		}
 		select {
 		case <-ctx.Done():

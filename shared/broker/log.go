@@ -54,7 +54,7 @@ func (e *ensurer) claim(ctx context.Context, p int) (logEntry, error) {
 	if err != nil {
 		return logEntry{}, err
 	}
-	if err := e.write(ctx, found, value); err != nil && !wrongSequence(err) {
+	if err := e.write(ctx, found, value); err != nil {
 		return logEntry{}, err
 	}
 	return e.logEntry(ctx, p)
@@ -111,7 +111,7 @@ func (e *ensurer) makeOwn(ctx context.Context, cfg jetstream.StreamConfig, logID
 }
 
 // configure writes the first record of a log. The expected sequence 0 makes it exactly one: a refusal says that somebody,
-// perhaps this process before a lost answer, has written it.
+// perhaps this process before a lost answer, has written it, or is about to.
 func (e *ensurer) configure(ctx context.Context, p int) error {
 	config := record.Record{Kind: record.Configure, Limits: e.settings.Limits}
 	batch := record.Batch{Writer: nuid.Next(), Time: time.Now().UnixMilli(), Count: 1, Payload: config.AppendTo(nil)}
@@ -119,7 +119,13 @@ func (e *ensurer) configure(ctx context.Context, p int) error {
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, "0")
 	msg.Header.Set(jetstream.ExpectedStreamHeader, TriggersStream(p))
 	err := waiting(e.request(ctx, msg, nil))
-	if err != nil && !wrongSequence(err) {
+	if wrongSequence(err) {
+		_, err = e.Message(ctx, p, 1)
+		if err = waiting(err); errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = errOvertaken
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write first record of %s: %w", TriggersStream(p), err)
 	}
 	return nil
@@ -138,19 +144,11 @@ func (e *ensurer) markCreated(ctx context.Context, p int, entry logEntry) error 
 	if err != nil {
 		return err
 	}
-	err = e.write(ctx, entry.entry, value)
-	if err == nil {
-		e.log.Info("log created", "stream", TriggersStream(p), "log_id", entry.ID)
-		return nil
-	}
-	if !wrongSequence(err) {
+	if err := e.write(ctx, entry.entry, value); err != nil { // somebody was faster, or the entry is another one: the next round tells
 		return fmt.Errorf("mark log %s as created: %w", entry.ID, err)
 	}
-	now, err := e.logEntry(ctx, p) // somebody was faster
-	if err == nil && (now.ID != entry.ID || now.State != logCreated) {
-		err = fmt.Errorf("mark log %s as created: it is now log %s, %s", entry.ID, now.ID, now.State)
-	}
-	return err
+	e.log.Info("log created", "stream", TriggersStream(p), "log_id", entry.ID)
+	return nil
 }
 
 // recogniseBoth checks the streams of a created log and reports what differs from the settings.

@@ -13,14 +13,17 @@ import (
 )
 
 // Binaries are the programs under test, as they are shipped but for their clock.
-type Binaries struct{ Ingress, Worker, NATS string }
+type Binaries struct {
+	Ingress, Worker, NATS string
+	NK                    string // makes keys
+}
 
-// packages of the binaries. The server is the one that go.mod names.
-var packages = []string{"./ingress/cmd/ingress", "./worker/cmd/worker", "github.com/nats-io/nats-server/v2"}
+// packages of the binaries. The server and its keys' maker are those that go.mod names.
+var packages = []string{"./ingress/cmd/ingress", "./worker/cmd/worker", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nkeys/nk"}
 
 // Build makes the binaries in dir. The standard library is compiled anew for them, once: the build cache keeps it.
 func Build(ctx context.Context, dir string) (Binaries, error) {
-	root, err := goTool(ctx, "", "list", "-m", "-f", "{{.Dir}}", "github.com/triggerd/triggerd")
+	root, err := moduleRoot(ctx)
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -32,7 +35,13 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	if _, err := goTool(ctx, root, args...); err != nil {
 		return Binaries{}, err
 	}
-	return Binaries{Ingress: filepath.Join(dir, "ingress"), Worker: filepath.Join(dir, "worker"), NATS: filepath.Join(dir, "nats-server")}, nil
+	in := func(name string) string { return filepath.Join(dir, name) }
+	return Binaries{Ingress: in("ingress"), Worker: in("worker"), NATS: in("nats-server"), NK: in("nk")}, nil
+}
+
+// moduleRoot is the directory of this module.
+func moduleRoot(ctx context.Context) (string, error) {
+	return goTool(ctx, "", "list", "-m", "-f", "{{.Dir}}", "github.com/triggerd/triggerd")
 }
 
 // goTool runs the go command in a directory and returns what it printed.

@@ -54,7 +54,9 @@ func damageFiles(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	return err
 }
 
-const flips = 16 // bytes of a file
+// damage is the share of a file's bytes that are changed: so many that whoever opens it must notice. (A single one may turn a key into another, and
+// until something walks through the whole file it looks like a user who never was.)
+const damage = 1.0 / 50
 
 // flip changes some bytes of a file that are not zero: those are in use.
 func flip(rng *rand.Rand, name string) error {
@@ -68,7 +70,7 @@ func flip(rng *rand.Rand, name string) error {
 			used = append(used, i)
 		}
 	}
-	for range min(flips, len(used)) {
+	for range int(damage * float64(len(used))) {
 		data[pick(rng, used)] ^= byte(1 << rng.IntN(8))
 	}
 	return os.WriteFile(name, data, 0o600)

@@ -240,8 +240,13 @@ func (f *Fleet) events(ctx context.Context, p int) (all []Message, err error) {
 // allFired: nothing waits any more but what is far off.
 func allFired(ev Evidence) bool {
 	for _, s := range ev.States {
-		if s != nil && len(s.Pending) > 1 { // the first trigger of each user is far
-			return false
+		if s == nil {
+			continue
+		}
+		for _, p := range s.Pending {
+			if time.Until(p.DueAt) < far/2 {
+				return false
+			}
 		}
 	}
 	return true

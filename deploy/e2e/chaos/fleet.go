@@ -136,7 +136,7 @@ func (f *Fleet) makeMembers(context.Context) error {
 				return err
 			}
 		}
-		args := append(f.deployment(), "-nats-url", url, "-http-addr", addr, "-keys-file", filepath.Join(f.keysDir(), "jwks.json"))
+		args := append(f.deployment(), "-nats-url", url, "-nats-nkey", f.role("ingress"), "-http-addr", addr, "-keys-file", filepath.Join(f.keysDir(), "jwks.json"))
 		p, err := f.member(fmt.Sprintf("ingress-%d", i), f.cfg.Binaries.Ingress, args...)
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (f *Fleet) makeMembers(context.Context) error {
 	}
 	for i := range maxWorkers {
 		name := fmt.Sprintf("worker-%d", i)
-		args := append(f.deployment(), "-nats-url", f.url(), "-data-dir", filepath.Join(f.cfg.Dir, name),
+		args := append(f.deployment(), "-nats-url", f.url(), "-nats-nkey", f.role("worker"), "-data-dir", filepath.Join(f.cfg.Dir, name),
 			"-snapshot-every", "1s", "-digest-every", "500ms")
 		if i%2 == 1 {
 			args = append(args, hasty...)
@@ -171,12 +171,9 @@ func (f *Fleet) member(name, binary string, args ...string) (*process, error) {
 	return p, err
 }
 
-// startMembers starts the usual ones. The first worker makes the deployment.
+// startMembers starts the usual ones, all at once: one of the workers makes the deployment.
 func (f *Fleet) startMembers(ctx context.Context) error {
-	if err := restart(ctx, f.workers[0]); err != nil {
-		return err
-	}
-	members := append(append([]*process(nil), f.workers[1:usualWorkers]...), f.ingress...)
+	members := append(append([]*process(nil), f.workers[:usualWorkers]...), f.ingress...)
 	for _, p := range members {
 		if err := p.start(); err != nil {
 			return err

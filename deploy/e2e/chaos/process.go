@@ -19,6 +19,7 @@ type process struct {
 	name    string
 	binary  string
 	args    []string
+	env     []string
 	log     string // file
 	clock   *Clock
 	ended   func(p *process, state *os.ProcessState) // called when it ends though nobody said so
@@ -59,7 +60,7 @@ func (p *process) start(args ...string) error {
 	fmt.Fprintf(out, "--- %s starts %s %s\n", time.Now().UTC().Format(time.RFC3339Nano), p.name, strings.Join(args, " "))
 	r := &run{ready: make(chan struct{}), gone: make(chan struct{})}
 	r.cmd = exec.Command(p.binary, slices.Concat(p.args, args)...)
-	r.cmd.Env = append(os.Environ(), p.clock.environ())
+	r.cmd.Env = slices.Concat(os.Environ(), p.env, []string{p.clock.environ()})
 	r.cmd.Stderr = out
 	r.cmd.Stdout = &readyWriter{run: r, log: p.log}
 	r.cmd.SysProcAttr = dieWithParent()

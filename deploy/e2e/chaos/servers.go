@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -23,23 +24,6 @@ type server struct {
 	monitor string
 	cluster string
 }
-
-const serverConfig = `server_name: %[1]s
-listen: "%[2]s"
-http: "%[3]s"
-cluster {
-  name: chaos
-  listen: "%[4]s"
-  no_advertise: true # so that who is to go through a proxy does
-  routes: [%[5]s]
-}
-jetstream {
-  store_dir: "%[6]s"
-  sync_interval: always
-  max_file_store: 1TB
-  max_memory_store: 64MB
-}
-`
 
 // Ports are below those that the system hands out for outgoing connections, so that a server that is away finds its own again.
 const (
@@ -58,30 +42,28 @@ func freePort() (string, error) {
 	return "", errors.New("find a free port: there is none")
 }
 
-// startServers configures and starts the cluster, and connects to it.
+// startServers starts the cluster as it is configured for production, permissions of the roles included, and connects to it.
 func (f *Fleet) startServers(ctx context.Context) error {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return err
+	}
+	public, err := f.makeRoles(ctx, root)
+	if err != nil {
+		return err
+	}
 	var routes []string
 	for i := range servers {
-		s := &server{}
-		for _, addr := range []*string{&s.client, &s.monitor, &s.cluster} {
-			var err error
-			if *addr, err = freePort(); err != nil {
-				return err
-			}
-		}
-		config := filepath.Join(f.cfg.Dir, fmt.Sprintf("nats-%d.conf", i))
-		var err error
-		if s.process, err = f.member(fmt.Sprintf("nats-%d", i), f.cfg.Binaries.NATS, "-c", config); err != nil {
+		s, err := f.server(i, filepath.Join(root, "deploy", "nats", "cluster.conf"))
+		if err != nil {
 			return err
 		}
 		f.nats = append(f.nats, s)
-		routes = append(routes, `"nats://`+s.cluster+`"`)
+		routes = append(routes, "nats://"+s.cluster)
 	}
 	for _, s := range f.nats {
-		text := fmt.Sprintf(serverConfig, s.name, s.client, s.monitor, s.cluster, strings.Join(routes, ", "), filepath.Join(f.cfg.Dir, s.name))
-		if err := os.WriteFile(filepath.Join(f.cfg.Dir, s.name+".conf"), []byte(text), 0o644); err != nil {
-			return err
-		}
+		s.env = append(public, "TRIGGERD_NATS_NAME="+s.name, "TRIGGERD_NATS_LISTEN="+s.client, "TRIGGERD_NATS_CLUSTER="+s.cluster,
+			"TRIGGERD_NATS_ROUTES=["+strings.Join(routes, ", ")+"]", "TRIGGERD_NATS_STORE="+filepath.Join(f.cfg.Dir, s.name))
 		if err := s.start(); err != nil {
 			return err
 		}
@@ -94,9 +76,54 @@ func (f *Fleet) startServers(ctx context.Context) error {
 	return f.connect()
 }
 
-// connect opens the run's own connection.
-func (f *Fleet) connect() (err error) {
-	f.conn, err = nats.Connect(f.url(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+// server is one that is not started yet. It tells nobody of the others, so that who is to go through a proxy does.
+func (f *Fleet) server(i int, config string) (*server, error) {
+	s := &server{}
+	var err error
+	for _, addr := range []*string{&s.client, &s.monitor, &s.cluster} {
+		if *addr, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	_, port, err := net.SplitHostPort(s.monitor)
+	if err != nil {
+		return nil, err
+	}
+	s.process, err = f.member(fmt.Sprintf("nats-%d", i), f.cfg.Binaries.NATS, "-c", config, "--no_advertise", "-m", port)
+	return s, err
+}
+
+// makeRoles makes the keys of the roles. It returns what the servers must know of them, as an environment.
+func (f *Fleet) makeRoles(ctx context.Context, root string) (public []string, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "deploy", "nats", "keys"), f.rolesDir())
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "NK="+f.cfg.Binaries.NK)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make keys of the roles: %w: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(f.rolesDir(), "nats.env"))
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
+			public = append(public, name)
+		}
+	}
+	return public, nil
+}
+
+func (f *Fleet) rolesDir() string { return filepath.Join(f.cfg.Dir, "roles") }
+
+// role is the file with the key of one.
+func (f *Fleet) role(name string) string { return filepath.Join(f.rolesDir(), name+".nk") }
+
+// connect opens the run's own connection, as an operator.
+func (f *Fleet) connect() error {
+	operator, err := nats.NkeyOptionFromSeed(f.role("operator"))
+	if err != nil {
+		return err
+	}
+	f.conn, err = nats.Connect(f.url(), operator, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // the default one prints
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
