@@ -228,7 +228,11 @@ func TestSnapshotsProveALostTail(t *testing.T) {
 	if err := x.drain(); err != nil {
 		t.Fatal(err)
 	}
-	log, backup := filepath.Join(dir, "jetstream", "$G", "streams", broker.TriggersStream(0)), t.TempDir()
+	logs, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", broker.TriggersStream(0))) // of whichever account
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("the log lies in %v, %v", logs, err)
+	}
+	log, backup := logs[0], t.TempDir()
 	r.srv.Stop()
 	replace(t, backup, log)
 	r.srv.Boot()
