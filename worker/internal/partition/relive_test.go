@@ -97,6 +97,32 @@ func TestFlippedByteWhileRunning(t *testing.T) {
 	}
 }
 
+// Damage that only a commit meets ends a life as well: trying again would not help.
+func TestDamageFoundByACommit(t *testing.T) {
+	r := newRig(t)
+	r.append(users(200)...)
+	witness, file := r.standby(r.file()), r.file()
+	x := r.start(file) // the users are in memory
+	x.reach(r.last())
+	natstest.Eventually(t, func() bool { s := x.Status(); return s.CheckpointSeq == s.Applied }, "all is in a checkpoint")
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const metas = 2 * 4096
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, int(info.Size()-metas)), metas); err != nil {
+		t.Fatal(err)
+	}
+	r.append(trigger("user-150", 1, 0))
+	natstest.Eventually(t, func() bool { return r.setAside(file, asideCorrupt) == 1 }, "the file is set aside")
+	r.same(x, witness)
+}
+
 // Damage that nobody reads is found when a snapshot is made, before it takes the place of the log.
 func TestFlippedByteIsNoSnapshot(t *testing.T) {
 	r := newRig(t)

@@ -34,7 +34,10 @@ func (s *Store) Commit() (err error) {
 
 func (f *file) commit(g *generation, failpoint func(string) error) (err error) {
 	defer guard()(&err)
-	return f.db.Update(func(tx *bbolt.Tx) error {
+	if !f.broken.CompareAndSwap(false, true) {
+		return corrupt("an earlier commit met damage")
+	}
+	err = f.db.Update(func(tx *bbolt.Tx) error {
 		w := &writer{tx: tx}
 		if err := w.write(g); err != nil {
 			return err
@@ -44,6 +47,8 @@ func (f *file) commit(g *generation, failpoint func(string) error) (err error) {
 		}
 		return nil
 	})
+	f.broken.Store(false) // not reached by a panic
+	return err
 }
 
 // writer writes a generation into a transaction.

@@ -3,8 +3,10 @@ package store
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -36,7 +38,9 @@ var fillPercent = [tableEnd]float64{users: 0.7, due: 0.9, scheduled: 0.95, outco
 // file is the bbolt file and the transaction that lookups share.
 type file struct {
 	db      *bbolt.DB
-	writing sync.Mutex // held by a commit, and by a copy
+	handle  *os.File    // below db
+	broken  atomic.Bool // a commit panicked, and bbolt's locks are held for ever
+	writing sync.Mutex  // held by a commit, and by a copy
 
 	mu         sync.Mutex
 	open       *reader // kept between lookups; nil while committing
@@ -93,6 +97,13 @@ func (f *file) close() error {
 	f.mu.Lock()
 	f.drop()
 	f.mu.Unlock()
+	if f.broken.Load() { // closing would wait for a lock that nobody gives back
+		handle := f.handle
+		if f.handle = nil; handle == nil {
+			return nil
+		}
+		return abandon(handle)
+	}
 	return f.db.Close()
 }
 

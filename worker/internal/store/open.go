@@ -83,11 +83,11 @@ func openExisting(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openBolt(path, opts)
+	db, handle, err := openBolt(path, opts)
 	if err != nil {
 		return nil, err
 	}
-	s := newStore(&file{db: db}, opts)
+	s := newStore(&file{db: db, handle: handle}, opts)
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -98,12 +98,12 @@ func openExisting(path string, opts Options) (*Store, error) {
 // empty one is a damaged one, and not a new one.
 func create(path string, opts Options) error {
 	unfinished := path + ".new"
-	db, err := openBolt(unfinished, opts)
+	db, _, err := openBolt(unfinished, opts)
 	if err != nil && !errors.Is(err, ErrLocked) { // left behind by a crash
 		if err := os.Remove(unfinished); err != nil {
 			return err
 		}
-		db, err = openBolt(unfinished, opts)
+		db, _, err = openBolt(unfinished, opts)
 	}
 	if err != nil {
 		return err
@@ -130,10 +130,9 @@ func syncDir(dir string) error {
 }
 
 // openBolt opens a bbolt file and takes its lock. A panic or a fault of bbolt is ErrCorrupt.
-func openBolt(path string, opts Options) (db *bbolt.DB, err error) {
+func openBolt(path string, opts Options) (db *bbolt.DB, opened *os.File, err error) {
 	defer guard()(&err)
 	options := opts.bolt()
-	var opened *os.File
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag, mode)
 		opened = f
@@ -148,9 +147,9 @@ func openBolt(path string, opts Options) (db *bbolt.DB, err error) {
 	db, err = bbolt.Open(path, 0o600, options)
 	finished = true
 	if err != nil {
-		return nil, classify(err)
+		return nil, nil, classify(err)
 	}
-	return db, nil
+	return db, opened, nil
 }
 
 // load reads what the file says about itself, its version first.
