@@ -26,6 +26,8 @@ var rules = []rule{
 		"Echo v4 is maintained until the end of 2026: it stays behind httpapi, so that replacing it touches one package. deploy/bench measures an empty handler of it for comparison"},
 	{"go.etcd.io/bbolt/...", []string{"worker/internal/store/..."}, false,
 		"the file format is the store's alone; ask the store"},
+	{"github.com/klauspost/compress/...", []string{"worker/internal/snapshot/..."}, false,
+		"what is compressed is a format: snapshot's FORMAT.md says how"},
 	{"github.com/nats-io/nats-server/...", []string{"deploy/standalone/...", "shared/natstest/...", "deploy/bench/..."}, true,
 		"a server is embedded in standalone alone; tests take shared/natstest, and deploy/bench measures a bare server for comparison"},
 	{"github.com/nats-io/nats-server/v2/test", nil, false,

@@ -7,7 +7,7 @@
 // Everything else ([Partition.Status], [Partition.Check], [Partition.Digest]) may be called at any time, also before
 // and after.
 //
-// A life goes through the states in this order: opening → checking → replaying → serving → draining → stopped; halted
+// A life goes through the states in this order: opening → checking → (restoring →) replaying → serving → draining → stopped; halted
 // takes the place of stopped wherever going on would mean guessing.
 //
 // # Roles
@@ -25,7 +25,21 @@
 // once. A checkpoint is committed only after all events that it covers are acknowledged, so a partition that starts again derives at
 // least everything that is not in EVENTS-p yet, with the same numbers, and skips what is there.
 //
+// # Where a life begins
+//
+// With the partition's own file if it fits the log: the message at its sequence is the one that was applied. With the newest snapshot that fits, if
+// there is no such file, or it spares the replay of many messages. With the log's first message if there is neither file nor snapshot. Which snapshots
+// there are must be known before anything is begun without a file. A file or a snapshot of this log that is ahead of it, or of
+// another message, proves that the log lost its tail: the partition halts.
+//
+// The partition that serves makes snapshots, by time and by volume, and trims the log behind the older one of two (package snapshot).
+//
 // # Failure
+//
+// A file that is damaged, or another log's, is set aside under another name, never deleted, and the partition begins another life without it, also
+// when the damage is found while it runs: when it is read, when a snapshot is made (which reads everything), or before a halt that it might have caused.
+// More than a few times an hour is too often: it halts. A partition under which the log was trimmed begins anew with a snapshot. A file of an
+// unknown version halts, and is left as it is.
 //
 // A broker that is away is waited for, without end and without a restart. A log that is not the one whose state the file
 // holds, an events stream that lost events, a machine that does not understand its log, a store that cannot be read: the partition
