@@ -183,7 +183,10 @@ func (m *making) send(ctx context.Context) error {
 	}
 	sum := sha256.New()
 	_, err = io.CopyBuffer(enc, &resting{io.TeeReader(file, sum), m.duty}, make([]byte, 128<<10))
-	if err := errors.Join(err, enc.Close()); err != nil {
+	if closing := enc.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
 		return err
 	}
 	if err := m.upload.flush(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -20,7 +21,10 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.BeServer()
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a real broker, and a store whose checkpoints belong to messages of the log.
 type rig struct {
@@ -34,8 +38,16 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, srv: natstest.Start(t, natstest.Lazy()), path: filepath.Join(t.TempDir(), "partition-0.db")}
-	b, err := broker.Ensure(t.Context(), r.srv.Connect(), broker.Settings{Partitions: 2}, slog.New(slog.DiscardHandler))
+	srv := natstest.Start(t, natstest.Lazy())
+	r := newRigOn(t, srv.Connect(), 1)
+	r.srv = srv
+	return r
+}
+
+func newRigOn(t testing.TB, conn *nats.Conn, replicas int) *rig {
+	t.Helper()
+	r := &rig{t: t, path: filepath.Join(t.TempDir(), "partition-0.db")}
+	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, Replicas: replicas}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
