@@ -3,6 +3,7 @@ package snapshot
 import (
 	"testing"
 
+	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
 )
 
@@ -35,7 +36,12 @@ func TestLeaderDiesDuringAnUpload(t *testing.T) {
 	if err != nil && before.Object != one.Object {
 		t.Errorf("a snapshot that failed is kept: %+v", before)
 	}
-	two := r.made(r.shelf())
-	r.sound(two.Seq, before.Seq)
+	c.Leader(r.broker.JS, broker.TriggersStream(0))
+	r.advance()
+	natstest.Eventually(t, func() bool { // every stream has to find its leader first
+		_, err = r.shelf().Make(t.Context(), r.store, nil)
+		return err == nil
+	}, "another snapshot is made")
+	r.sound(r.seq, before.Seq)
 	r.trim(r.shelf(), before.Seq)
 }
