@@ -26,7 +26,10 @@ type disaster struct {
 }
 
 // strike lets the log lose its tail while the workers run. They have applied, emitted and kept all of it.
-func (f *fleet) strike(mates ...*mate) *disaster {
+func (f *fleet) strike(mates ...*mate) *disaster { return f.strikeAfter(func(uint64) {}, mates...) }
+
+// strikeAfter does something before the tail is lost; it gets where the log ended at the backup.
+func (f *fleet) strikeAfter(more func(kept uint64), mates ...*mate) *disaster {
 	f.t.Helper()
 	f.sendRange(1, 40)
 	f.inFile(mates...)
@@ -34,6 +37,7 @@ func (f *fleet) strike(mates ...*mate) *disaster {
 	backup := natstest.TakeBackup(f.t, f.broker.Conn, broker.TriggersStream(torn))
 	f.sendRange(41, 60)
 	f.inFile(mates...)
+	more(d.kept)
 	d.lost, d.before = f.last(torn), f.emitted(torn)
 	if err := f.broker.JS.DeleteStream(f.ctx(), broker.TriggersStream(torn)); err != nil {
 		f.t.Fatal(err)
@@ -205,6 +209,27 @@ func TestAdoptWhatCameMeanwhile(t *testing.T) {
 	f.halted(1) // its own file was not the one that was looked at
 	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", filepath.Join(f.dir, "a"), "-margin", "0")
 	d.goesOn(a, 66)
+}
+
+// Snapshots of what is lost are not believed: they are taken off the list, whereupon the partition begins with what there is.
+func TestAdoptDropsSnapshots(t *testing.T) {
+	f := newFleet(t)
+	a := f.start("a")
+	f.settled(a)
+	d := f.strikeAfter(func(kept uint64) {
+		a.drain()
+		f.change = often
+		a = f.start("a")
+		natstest.Eventually(t, func() bool { return f.inspect()[torn].SnapshotSeq > kept }, "there is a snapshot of what is going to be lost")
+	}, a)
+	f.halted(1)
+	a.drain()
+	out, _ := f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", filepath.Join(f.dir, "a"), "-margin", "50")
+	if !strings.Contains(out, "taken off the list") || !strings.Contains(out, "replaying from the first message") {
+		t.Errorf("adopt says\n%s", out)
+	}
+	f.change = nil
+	d.goesOn(f.start("a"), 61)
 }
 
 // Without need nothing is adopted, and without a base neither.

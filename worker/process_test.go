@@ -63,7 +63,7 @@ func runMate(what string, p int, seq uint64) error {
 		}
 		switch what {
 		case "crash":
-			overflow(0)
+			fmt.Println(overflow(0))
 		case "block":
 			fmt.Println("blocked")
 			select {}
@@ -77,7 +77,12 @@ func runMate(what string, p int, seq uint64) error {
 }
 
 // overflow is a fatal error that nobody can recover from.
-func overflow(n int) int { return overflow(n+1) + 1 }
+func overflow(n int) int {
+	if n < 0 { // never: there is no stack for that
+		return 0
+	}
+	return overflow(n+1) + 1
+}
 
 // proc is a worker's process.
 type proc struct {

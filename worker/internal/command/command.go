@@ -129,7 +129,7 @@ func (c console) load(name string, args []string, parts ...config.Part) error {
 // open connects and opens the deployment, until ctx ends. close ends the connection.
 func (s *settings) open(ctx context.Context, c console, name string) (b *broker.Broker, close func(), err error) {
 	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	conn, err := s.Dial(ctx, "command "+name, log)
+	conn, err := s.Dial(ctx, "worker "+name, log) // a worker by name, so that its key will do
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to %s: %w", s.URL, err)
 	}

@@ -2,20 +2,18 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/statequery"
 	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/membership"
+	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
 // askAtOnce bounds how many partitions are asked at once.
@@ -149,29 +147,13 @@ func (s *survey) orders(ctx context.Context, r *Row) error {
 	return nil
 }
 
-// snapshot reads the newest one's place from the pointer; what of that is another version's shows as none.
+// snapshot finds the newest one.
 func (s *survey) snapshot(ctx context.Context, r *Row) error {
-	value, _, err := s.b.KVGet(ctx, broker.BucketSnapshots, strconv.Itoa(r.Partition))
-	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
+	entries, err := snapshot.New(snapshot.Config{}, snapshot.Deps{Broker: s.b}).Of(r.Partition, "").List(ctx)
+	if len(entries) > 0 {
+		r.SnapshotSeq, r.SnapshotAge = entries[0].Seq, s.now.Sub(entries[0].MadeAt).Seconds()
 	}
-	if err != nil {
-		return fmt.Errorf("read snapshots: %w", err)
-	}
-	var pointer struct {
-		Snapshots []struct {
-			Seq    uint64    `json:"seq"`
-			MadeAt time.Time `json:"made_at"`
-		} `json:"snapshots"`
-	}
-	if err := json.Unmarshal(value, &pointer); err != nil {
-		return fmt.Errorf("read snapshots: %w", err)
-	}
-	if len(pointer.Snapshots) > 0 {
-		newest := pointer.Snapshots[0]
-		r.SnapshotSeq, r.SnapshotAge = newest.Seq, s.now.Sub(newest.MadeAt).Seconds()
-	}
-	return nil
+	return err
 }
 
 // status asks the owner. Where nobody is to answer silence is no fault.
