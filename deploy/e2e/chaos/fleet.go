@@ -120,7 +120,8 @@ func (f *Fleet) deployment() []string {
 	return []string{"-admin-addr", "127.0.0.1:0", "-log-format", "json", "-partitions", fmt.Sprint(f.cfg.Partitions), "-replicas", "3",
 		"-triggers-max-bytes", "512MiB", "-events-max-bytes", "512MiB", "-snapshots-max-bytes", "512MiB",
 		"-member-ttl", f.cfg.MemberTTL.String(), "-outcomes-keep", "24h",
-		"-duplicate-window", "100ms"} // so that copies get into the logs, where the machine must know them
+		// Short, so that copies get into the logs, where the machine must know them. Longer than a caller waits: it would be told the copy's id.
+		"-duplicate-window", "1500ms"}
 }
 
 // makeMembers makes the processes around the broker.
