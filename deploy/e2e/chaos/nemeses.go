@@ -241,6 +241,7 @@ func cutIngress(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 		return err
 	}
 	return f.step(ctx, "what it had sent arrives", func(ctx context.Context) error {
+		pause(ctx, 2*duplicateWindow) // since it was sent once more
 		f.eachProxy(Proxy.Flow)
 		return f.progress(ctx, 1)
 	})
