@@ -12,7 +12,6 @@ import (
 type forged struct {
 	users []*User
 	ev    Evidence
-	now   time.Time
 }
 
 // The plain history: on partition 0 two users. anna: 1 is far off, 2 redirects at once, 3 was refused, 4 sets a variable, 5 redirects after 2 s, 6 had no

@@ -27,13 +27,24 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	if err != nil {
 		return Binaries{}, err
 	}
-	overlay, err := writeOverlay(ctx, dir)
+	goroot, err := goTool(ctx, root, "env", "GOROOT")
+	if err != nil {
+		return Binaries{}, err
+	}
+	// By another name, because nothing below the module cache may be replaced, and a toolchain that was downloaded lies there.
+	alias := filepath.Join(dir, "goroot")
+	if err := os.Symlink(goroot, alias); err != nil {
+		return Binaries{}, err
+	}
+	overlay, err := writeOverlay(dir, alias)
 	if err != nil {
 		return Binaries{}, fmt.Errorf("replace the clock: %w", err)
 	}
 	args := append([]string{"build", "-overlay", overlay, "-o", dir + string(filepath.Separator)}, packages...)
-	if _, err := goTool(ctx, root, args...); err != nil {
-		return Binaries{}, err
+	cmd := exec.CommandContext(ctx, filepath.Join(goroot, "bin", "go"), args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOROOT="+alias)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return Binaries{}, fmt.Errorf("build the binaries: %w\n%s", err, out)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Binaries{Ingress: in("ingress"), Worker: in("worker"), NATS: in("nats-server"), NK: in("nk")}, nil
@@ -47,7 +58,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 // goTool runs the go command in a directory and returns what it printed.
 func goTool(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -102,11 +113,7 @@ func shiftWall(sec int64, nsec int32) (int64, int32) {
 `
 
 // writeOverlay writes what replaces files of the standard library, and returns the overlay's name.
-func writeOverlay(ctx context.Context, dir string) (string, error) {
-	goroot, err := goTool(ctx, "", "env", "GOROOT")
-	if err != nil {
-		return "", err
-	}
+func writeOverlay(dir, goroot string) (string, error) {
 	original := filepath.Join(goroot, "src", "time", "time.go")
 	source, err := os.ReadFile(original)
 	if err != nil {

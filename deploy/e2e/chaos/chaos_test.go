@@ -29,8 +29,30 @@ type hold struct{ *natstest.Proxy }
 func (h hold) Stall() { h.Hold() }
 func (h hold) Flow()  { h.Release() }
 
-// The short form strikes once with each nemesis, in this order. The long form (-for) strikes at random until its time is over. Either way the
+// The short form strikes once with each nemesis, in their order. The long form (-for) strikes at random until its time is over. Either way the
 // deployment must come to rest by itself then, and every trigger must have had its effect, once and in order.
+//
+// It was seen to fail without what it is to protect. Each of these was taken out once, and put back:
+//
+//   - The expected sequence of what is put into EVENTS-p (partition/sender.go). "freeze a worker" and "scale workers" alike: whoever is frozen, or leaves,
+//     emits beside the next owner. "EVENTS-2: message 31 has sequence 31 and events 1 to 1, want 245 to 245", "event 2-19-0 is there twice", for every
+//     event since the start, as the standby had kept them.
+//   - Emit before checkpoint (partition/checkpoint.go). "kill the only worker", whose checkpoints are more frequent than its messages of events: the file is
+//     ahead of the events, which nobody derives any more. The worker finds that out: "EVENTS-3 lost events: it ends at event 8 (message 2), acknowledged was
+//     event 9", halts all partitions, and the test says that "partition 0 does not answer; partition 1 …". With a standby nothing is lost even so:
+//     that one has not forgotten them.
+//   - Batch numbers (machine.checkCopy). "cut an ingress off", whose last batch of each partition arrives again when the broker has forgotten it: "user-5-1: number 1
+//     was applied twice, as 2-94-0 and 2-321-0", one for each partition.
+//   - The lesser of two clocks (machine.enter). "set clocks", with a server an hour ahead: "number 1 was answered at 20:35:17.610, its event 2-22-0 is of
+//     21:35:17.587", for all that follows, and then no redirect fires for an hour: "nothing new comes, and yet".
+//
+// Two are out of this test's reach, because another protection is in front of them here. They were taken out as well:
+//
+//   - The position of a message (partition/source.go). A frozen worker whose log was trimmed gives up its consumer when it goes on, for want of heartbeats, and so
+//     looks at the log anew. TestConsumerSkipsWhatWasTrimmed of package partition gets past that: "message 102 came after message 11", by the actor,
+//     which has the same protection once more, and halts for good.
+//   - The identity of a log (partition/identity.go, base.go). No log loses its tail while the servers sync. TestReplacedLogHalts, TestReplacedLogHaltsOnReconnect,
+//     TestMissingTailHalts and TestSnapshotsProveALostTail of package partition fail: the partition serves on, on another log's sequences.
 func TestChaos(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
@@ -40,7 +62,9 @@ func TestChaos(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 0))
 	if *long == 0 {
 		for _, n := range r.chosen(Nemeses()) {
-			r.strike(n, rng)
+			if !n.Long || *only != "" {
+				r.strike(n, rng)
+			}
 		}
 	} else {
 		r.storm(rng, *long)

@@ -115,12 +115,16 @@ func (f *Fleet) makeKeys(ctx context.Context) error {
 
 func (f *Fleet) keysDir() string { return filepath.Join(f.cfg.Dir, "keys") }
 
+// duplicateWindow is how long the broker itself knows a batch: so short that copies get into the logs, where the machine must know them, and longer than a
+// caller waits, who would be told the id of a copy.
+const duplicateWindow = 1500 * time.Millisecond
+
 // deployment is what all members are told.
 func (f *Fleet) deployment() []string {
 	return []string{"-admin-addr", "127.0.0.1:0", "-log-format", "json", "-partitions", fmt.Sprint(f.cfg.Partitions), "-replicas", "3",
 		"-triggers-max-bytes", "512MiB", "-events-max-bytes", "512MiB", "-snapshots-max-bytes", "512MiB",
 		"-member-ttl", f.cfg.MemberTTL.String(), "-outcomes-keep", "24h",
-		"-duplicate-window", "100ms"} // so that copies get into the logs, where the machine must know them
+		"-duplicate-window", duplicateWindow.String()}
 }
 
 // makeMembers makes the processes around the broker.

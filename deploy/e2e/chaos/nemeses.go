@@ -15,22 +15,22 @@ import (
 // Nemeses are all that there are. Each leaves the usual number of everything running.
 func Nemeses() []Nemesis {
 	return []Nemesis{
-		{"scale workers", 2, scaleWorkers},
-		{"kill a worker", 20, killWorker},
-		{"kill all workers", 3, killAllWorkers},
-		{"kill the only worker", 2, killOnlyWorker},
-		{"kill an ingress", 10, killIngress},
-		{"freeze a worker", 4, freezeWorker},
-		{"delete a worker's directory", 2, deleteDirectory},
-		{"freeze a worker while its log is trimmed", 2, freezeAndTrim},
-		{"damage a worker's files", 3, damageFiles},
-		{"fill a worker's disk", 1, fillDisk},
-		{"kill each server", 1, killEachServer},
-		{"kill a leader", 4, killLeader},
-		{"kill all servers", 2, killAllServers},
-		{"cut an ingress off", 1, cutIngress},
-		{"set clocks", 2, setClocks},
-		{"restart everything", 1, restartEverything},
+		{Name: "scale workers", Often: 2, Run: scaleWorkers},
+		{Name: "kill a worker", Often: 20, Run: killWorker},
+		{Name: "kill all workers", Often: 3, Run: killAllWorkers},
+		{Name: "kill the only worker", Often: 2, Run: killOnlyWorker},
+		{Name: "kill an ingress", Often: 10, Run: killIngress},
+		{Name: "freeze a worker", Often: 4, Run: freezeWorker},
+		{Name: "delete a worker's directory", Often: 2, Run: deleteDirectory},
+		{Name: "freeze a worker while its log is trimmed", Often: 2, Run: freezeAndTrim},
+		{Name: "damage a worker's files", Often: 3, Run: damageFiles},
+		{Name: "fill a worker's disk", Often: 1, Run: fillDisk},
+		{Name: "kill each server", Often: 1, Long: true, Run: killEachServer},
+		{Name: "kill a leader", Often: 4, Run: killLeader},
+		{Name: "kill all servers", Often: 2, Run: killAllServers},
+		{Name: "cut an ingress off", Often: 1, Run: cutIngress},
+		{Name: "set clocks", Often: 2, Run: setClocks},
+		{Name: "restart everything", Often: 1, Run: restartEverything},
 	}
 }
 
@@ -241,6 +241,7 @@ func cutIngress(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 		return err
 	}
 	return f.step(ctx, "what it had sent arrives", func(ctx context.Context) error {
+		pause(ctx, 2*duplicateWindow) // since it was sent once more
 		f.eachProxy(Proxy.Flow)
 		return f.progress(ctx, 1)
 	})

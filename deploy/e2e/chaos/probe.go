@@ -74,7 +74,7 @@ func (s *stalls) String() string {
 
 const (
 	probeEvery   = 20 * time.Millisecond
-	probeTimeout = time.Second
+	probeTimeout = 300 * time.Millisecond
 )
 
 // probe asks the owner of a partition for a user, again and again.

@@ -17,7 +17,8 @@ import (
 // Nemesis hurts a fleet and heals it.
 type Nemesis struct {
 	Name  string
-	Often int // in a round of random ones
+	Often int  // in a round of random ones
+	Long  bool // left to the long form: another one is its small form
 	Run   func(ctx context.Context, f *Fleet, rng *rand.Rand) error
 }
 
