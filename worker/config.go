@@ -59,7 +59,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.DigestEvery, "digest-every", c.DigestEvery, "`time` between two comparisons of a standby's state with its owner's")
 	fs.DurationVar(&c.DrainTimeout, "worker-drain-timeout", c.DrainTimeout, "longest `time` for emitting the rest and the last checkpoint")
 	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", c.SnapshotEvery, "`time` between two snapshots of a partition, if anything was applied")
-	fs.Var(&c.SnapshotLogBytes, "snapshot-log-bytes", "`size` of a partition's log, applied since its last snapshot, that makes the next one due earlier")
+	fs.Var(&c.SnapshotLogBytes, "snapshot-log-bytes", "`size` of a partition's log, applied since its last snapshot, that makes the next one due earlier; at most an eighth of -triggers-max-bytes")
 	fs.Var(&c.SnapshotRate, "snapshot-rate", "`size` a second, compressed, at which snapshots are written and read back, all partitions together")
 	fs.Float64Var(&c.SnapshotShare, "snapshot-share", c.SnapshotShare, "`share` of one processor that making a snapshot takes, unless the log grows too fast for that")
 	fs.Var(&c.SnapshotMaxBytes, "snapshot-max-bytes", "largest `size` of a file that is made a snapshot of, or restored from one")

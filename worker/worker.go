@@ -165,12 +165,15 @@ func (w *Worker) config(p int) partition.Config {
 		EmitEvery:        w.cfg.EmitEvery,
 		FileBytes:        int64(w.cfg.PartitionMaxBytes),
 		SnapshotEvery:    w.cfg.SnapshotEvery,
-		SnapshotLogBytes: int64(w.cfg.SnapshotLogBytes),
+		SnapshotLogBytes: min(int64(w.cfg.SnapshotLogBytes), w.deps.Broker.Settings().TriggersMaxBytes/logParts),
 		RestoreSpares:    w.cfg.RestoreSpares,
 		DigestEvery:      w.cfg.DigestEvery,
 		DrainTimeout:     w.cfg.DrainTimeout,
 	}
 }
+
+// logParts is how many of what makes a snapshot due must fit into a log: it holds what two kept snapshots need, and what is appended while a third is made.
+const logParts = 8
 
 // share is half of one partition's part of a size for all.
 func (w *Worker) share(all config.Bytes) int64 {

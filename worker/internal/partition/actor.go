@@ -243,7 +243,7 @@ func (a *actor) apply(d delivery) error {
 		return err
 	}
 	a.last = d.mark
-	a.logged.Add(int64(len(d.msg.Payload)))
+	a.logged.Add(stored(&d.msg))
 	if a.dirtySince.IsZero() {
 		a.dirtySince = a.deps.Now()
 		a.showAge()
@@ -256,6 +256,20 @@ func (a *actor) apply(d delivery) error {
 	a.desk.applied()
 	a.digestHere()
 	return nil
+}
+
+// messageOverhead is about what the log keeps of a message besides its headers and its payload: subject, sequence, time, checksum.
+const messageOverhead = 64
+
+// stored is about what a message takes in the log.
+func stored(m *machine.Message) int64 {
+	size := messageOverhead + len(m.Payload)
+	for name, values := range m.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	return int64(size)
 }
 
 // emit takes an event from the machine.

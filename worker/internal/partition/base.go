@@ -44,6 +44,9 @@ func (a *actor) open(ctx context.Context) error {
 		if b.kind != baseSnapshot {
 			if restored == "" {
 				restored = b.kind
+				if err := a.lookThrough(ctx); err != nil {
+					return err
+				}
 			}
 			return a.begin(restored)
 		}
@@ -80,6 +83,18 @@ func (a *actor) openStore() error {
 		return a.halt("the partition's file cannot be opened", "see the cause; "+doNotDelete+"then restart", err)
 	}
 	a.store = st
+	return nil
+}
+
+// lookThrough reads every entry of the partition's own file, about a microsecond each, before anything is derived from it: a damaged key makes a
+// user disappear without being noticed, and what follows from that would be emitted. What was restored has been looked through.
+func (a *actor) lookThrough(ctx context.Context) error {
+	if a.store == nil {
+		return nil
+	}
+	if err := a.store.VerifyWith(ctx.Err); ctx.Err() == nil {
+		return err
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ type Config struct {
 	DigestEvery   time.Duration // rhythm in which a standby compares its state with the owner's
 
 	SnapshotEvery    time.Duration // rhythm of snapshots, if anything was applied; negative: none are made, and nothing is trimmed
-	SnapshotLogBytes int64         // payload applied since the last snapshot that makes the next one due earlier
+	SnapshotLogBytes int64         // of the log, applied since the last snapshot, that makes the next one due earlier
 	RestoreSpares    uint64        // a file that fits is replaced by a snapshot only if that spares the replay of more messages
 
 	TickBackoff      time.Duration // after the first tick; doubles while ticks change nothing

@@ -128,14 +128,11 @@ func TestFlippedByteIsNoSnapshot(t *testing.T) {
 	r := newRig(t)
 	r.append(users(200)...)
 	witness, file := r.standby(r.file()), r.file()
-	x := r.start(file, uncached)
+	x := r.standby(file, uncached, keeping) // it makes no snapshots yet
 	x.reach(r.last())
 	natstest.Eventually(t, func() bool { s := x.Status(); return s.CheckpointSeq == s.Applied }, "all is in a checkpoint")
-	if err := x.drain(); err != nil {
-		t.Fatal(err)
-	}
 	flip(t, file, "user-150")
-	x = r.start(file, uncached, keeping)
+	x.Lead()
 	natstest.Eventually(t, func() bool { return r.setAside(file, asideCorrupt) == 1 }, "the file is set aside")
 	r.same(x, witness)
 	natstest.Eventually(t, func() bool { return x.Status().SnapshotSeq > 0 }, "a snapshot is made of the new file")
@@ -146,18 +143,34 @@ func TestFlippedKeyIsFoundBeforeHalting(t *testing.T) {
 	r := newRig(t)
 	r.append(users(200)...)
 	file := r.file()
+	x, other := r.standby(file, uncached), r.start(r.file())
+	other.reach(r.last())
+	natstest.Eventually(t, func() bool { s := x.Status(); return s.CheckpointSeq == r.last() }, "all is in a checkpoint")
+	flipAt(t, file, "user-150", -1)
+	for i := range 10 {
+		r.append(trigger("user-150", i, 1))
+	}
+	other.reach(r.last())
+	r.same(x, other)
+	if n := r.setAside(file, asideCorrupt); n != 1 {
+		t.Errorf("%d files are set aside", n)
+	}
+}
+
+// A key that was damaged while nobody looked is found before anything is derived without it: nobody else would notice.
+func TestFlippedKeyIsFoundAtTheStart(t *testing.T) {
+	r := newRig(t)
+	r.append(users(200)...)
+	file := r.file()
 	x := r.start(file)
 	x.reach(r.last())
 	if err := x.drain(); err != nil {
 		t.Fatal(err)
 	}
-	other := r.start(r.file())
-	for i := range 10 {
-		r.append(trigger("user-150", i, 1))
-	}
-	other.reach(r.last())
 	flipAt(t, file, "user-150", -1)
-	r.same(r.start(file), other)
+	r.append(trigger("user-150", 1, 0))
+	x = r.start(file)
+	r.sameAsUninterrupted(x)
 	if n := r.setAside(file, asideCorrupt); n != 1 {
 		t.Errorf("%d files are set aside", n)
 	}

@@ -89,14 +89,6 @@ func (k *keeper) tend(ctx context.Context, now time.Time) error {
 	if !k.due(now) {
 		return nil
 	}
-	entries, err := k.list(ctx)
-	if err != nil {
-		return err
-	}
-	if len(entries) > 0 && entries[0].Object != k.newest.Object { // another worker was here
-		k.note(entries, now)
-		return nil
-	}
 	return k.make(ctx)
 }
 
@@ -128,7 +120,7 @@ func (k *keeper) hurry() bool { return k.logged.Load()-k.bytes >= 2*k.cfg.Snapsh
 // make makes a snapshot and trims.
 func (k *keeper) make(ctx context.Context) error {
 	begun, bytes := time.Now(), k.logged.Load()
-	kept, err := k.shelf.Make(ctx, k.store, k.hurry)
+	kept, err := k.shelf.Make(ctx, k.store, &snapshot.Occasion{Newest: k.newest.Object, Hurry: k.hurry})
 	if err != nil {
 		return err
 	}

@@ -52,19 +52,26 @@ type Source interface {
 	CopyTo(ctx context.Context, path string) (store.Copied, error)
 }
 
+// Occasion is why a snapshot is made.
+type Occasion struct {
+	Newest string      // object of the newest one, as far as the caller knows; empty: there was none
+	Hurry  func() bool // asked now and then: whether it must not take its time; nil: it may
+}
+
 // Make makes a snapshot of the source's last checkpoint and returns which ones are kept now, newest first. Errors are *StepError. They wrap
 // ErrNothingNew and ErrRaced, which are no faults; store.ErrCorrupt if two copies in a row were damaged, which says that the source is;
 // and the context's.
 //
-// It takes Config.Share of a processor, but for the copying; hurry, unless it is nil, is asked now and then whether it must not take its time.
-func (s *Shelf) Make(ctx context.Context, src Source, hurry func() bool) ([]Entry, error) {
+// It takes Config.Share of a processor, but for the copying. It may have to wait for the snapshot of another partition; if on its occasion somebody made
+// one meanwhile it is ErrRaced. Without an occasion (nil) another one is made anyway.
+func (s *Shelf) Make(ctx context.Context, src Source, why *Occasion) ([]Entry, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, &StepError{StepLook, ctx.Err()}
 	}
-	m := &making{Shelf: s, src: src, path: s.path + copySuffix, begun: time.Now(), duty: newDuty(ctx, s.cfg.Share, hurry)}
+	m := &making{Shelf: s, src: src, why: why, path: s.path + copySuffix, begun: time.Now(), duty: newDuty(ctx, s.cfg.Share, why.hurry())}
 	err := m.run(ctx)
 	if err != nil && !errors.Is(err, ErrAborted) {
 		m.giveUp(ctx)
@@ -80,6 +87,7 @@ func (s *Shelf) Make(ctx context.Context, src Source, hurry func() bool) ([]Entr
 type making struct {
 	*Shelf
 	src   Source
+	why   *Occasion
 	path  string // of the copy
 	begun time.Time
 	duty  *duty
@@ -122,8 +130,23 @@ func (m *making) lookFirst(ctx context.Context) (err error) {
 	}
 	logID := m.broker.LogID(m.p)
 	m.before = slices.DeleteFunc(m.before, func(e Entry) bool { return e.LogID != logID })
+	if m.why.passed(m.before) {
+		return ErrRaced
+	}
 	m.found, err = m.objects(ctx)
 	return err
+}
+
+func (o *Occasion) hurry() func() bool {
+	if o == nil {
+		return nil
+	}
+	return o.Hurry
+}
+
+// passed says whether there is a snapshot that the caller does not know of.
+func (o *Occasion) passed(kept []Entry) bool {
+	return o != nil && len(kept) > 0 && kept[0].Object != o.Newest
 }
 
 func (m *making) copy(ctx context.Context) error {

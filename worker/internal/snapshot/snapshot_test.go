@@ -388,3 +388,24 @@ func TestObjectIsOneForTheLibrary(t *testing.T) {
 		t.Errorf("metadata of an object that was removed: %v", err)
 	}
 }
+
+// Whoever waited for its turn looks again whether there is still a reason: while a partition moves two workers mean to make its first snapshot.
+func TestMakeOnAnOccasionThatPassed(t *testing.T) {
+	r := newRig(t)
+	s := r.shelf()
+	r.advance()
+	if _, err := s.Make(t.Context(), r.store, &Occasion{}); err != nil {
+		t.Fatal(err)
+	}
+	r.advance()
+	if _, err := s.Make(t.Context(), r.store, &Occasion{}); !errors.Is(err, ErrRaced) {
+		t.Errorf("a second first one: %v", err)
+	}
+	kept, err := s.List(t.Context())
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept are %v, %v", kept, err)
+	}
+	if _, err := s.Make(t.Context(), r.store, &Occasion{Newest: kept[0].Object}); err != nil {
+		t.Errorf("the second one: %v", err)
+	}
+}
