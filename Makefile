@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 GO    ?= go
 TOOL  := $(GO) tool -modfile=deploy/tools/go.mod
 PKGS  ?= ./...
-FUZZ  ?= 4s        # time for each fuzz target
+FUZZ  ?= 3s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
 ARGS  ?=           # more arguments for `make run`
@@ -69,7 +69,7 @@ govulncheck:
 	@deploy/tools/vulncheck
 
 race:
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -p 3 ./...
 
 tidy-diff:
 	$(GO) mod tidy -diff

@@ -160,6 +160,7 @@ func (f *fleet) snapshotted(than []row) {
 // workers that have nothing: all that was accepted before the backup began is there, the events are those of the old deployment as far as its log goes,
 // and after the logs are adopted no id is given a second time.
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.change = often
 	a, b := f.start("a"), f.start("b")
@@ -235,6 +236,7 @@ func (g *fleet) isPrefixOf(old *fleet, p int, accepted []string) {
 // When snapshots are made and logs are trimmed twice during a backup, nothing in it may fit together. The check says so; who restores it nevertheless has
 // partitions that halt, not ones that begin with nothing.
 func TestBackupThatIsTooSlow(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.change = often
 	a := f.start("a")

@@ -133,12 +133,13 @@ func TestKillsAtOnePosition(t *testing.T) {
 
 // Processes that are killed at random, many times, under load, bring nothing into quarantine.
 func TestRandomKillsAreHarmless(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	f := newFleet(t)
 	f.load()
-	for range 25 {
+	for range 12 {
 		p := f.spawn("a", "none 0 0")
 		if random.IntN(2) == 0 {
 			p.says("ready")

@@ -117,6 +117,7 @@ func (g *gaps) served(p int) bool {
 
 // A worker vanishes without a word; its directory is used again later.
 func TestWorkerVanishes(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	px := f.srv.Proxy()
 	a, b := f.start("a"), f.startVia("b", px.URL())
@@ -135,6 +136,7 @@ func TestWorkerVanishes(t *testing.T) {
 
 // A worker is frozen for longer than the TTL, loses its partitions, and goes on where it was. What it emits late is refused.
 func TestFrozenWorkerComesBack(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	px := f.srv.Proxy()
 	a, b := f.start("a"), f.startVia("b", px.URL())
