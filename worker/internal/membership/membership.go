@@ -220,16 +220,21 @@ func (m *Membership) Leave(ctx context.Context) error {
 	if !stored || fault != nil {
 		return fault
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
-	defer cancel()
-	bucket, err := m.deps.Broker.JS.KeyValue(ctx, broker.BucketMembers)
-	if err == nil {
-		err = bucket.Delete(ctx, m.cfg.Self.ID)
-	}
-	if err != nil {
+	if err := m.delete(ctx, m.cfg.Self.ID); err != nil {
 		return fmt.Errorf("delete member: %w", err)
 	}
 	return nil
+}
+
+// delete deletes a member's key.
+func (m *Membership) delete(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	bucket, err := m.deps.Broker.JS.KeyValue(ctx, broker.BucketMembers)
+	if err != nil {
+		return err
+	}
+	return bucket.Delete(ctx, id)
 }
 
 func poke(ch chan<- struct{}) {
