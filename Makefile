@@ -11,11 +11,11 @@ PKGS  ?= ./...
 FUZZ  ?= 3s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
-ARGS  ?=           # more arguments for `make run`
+ARGS  ?=           # more arguments for `make run` and `make growth`
 BENCH ?= .         # which benchmarks
 COUNT ?= 1
 
-.PHONY: help run test check build bench load chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
+.PHONY: help run test check build bench load growth chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
 
 help: ## list the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: ## run the benchmarks; BENCH=Apply COUNT=6 for benchstat
 
 load: ## measure against comparable servers, all variants in one run (minutes)
 	$(GO) run ./deploy/cmd/loadgen compare
+
+growth: ## measure what partitions and users cost (much of an hour); ARGS="-partitions 1,64 -users 10000,5000000"
+	$(GO) run ./deploy/cmd/loadgen growth $(ARGS)
 
 chaos: ## kill, freeze and cut off processes at random under load, and audit; FOR=10m
 	$(GO) test ./deploy/e2e/chaos -run TestChaos -count 1 -v -timeout 0 -for $(strip $(FOR)) -seed $(strip $(SEED))

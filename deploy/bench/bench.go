@@ -6,6 +6,8 @@
 //	table, err := bench.Compare(ctx, cfg, os.Stderr)
 //	table.Print(os.Stdout)
 //
+// It also measures, by itself, what numbers of partitions and users cost: Growth.
+//
 // # How it measures
 //
 // Servers and load generator share one process and its processors, each server in a fresh directory. The variants run one after the other, in

@@ -71,3 +71,20 @@ func TestCountsAreAList(t *testing.T) {
 		}
 	}
 }
+
+// Every stage must come to its end; what it measures is for whoever measures.
+func TestGrowthMeasuresEveryStage(t *testing.T) {
+	cfg := GrowthConfig{Partitions: Counts{1, 3}, Users: Counts{60}, Duration: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir()}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, partitions := range cfg.Partitions {
+		g, err := measureGrowth(t.Context(), cfg, partitions, cfg.Users[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.imported <= 0 || g.accepted <= 0 || g.stored <= 0 || g.checkpointMicros <= 0 || g.file == 0 || g.packed == 0 || g.shelve <= 0 || g.restore <= 0 {
+			t.Errorf("%d partitions: %+v", partitions, g)
+		}
+	}
+}

@@ -71,14 +71,19 @@ const (
 
 // observe says under which conditions the comparison is made: numbers mean nothing without.
 func observe(cfg Config) (string, error) {
-	p50, err := syncTime(cfg.Dir)
+	conditions, err := machine(cfg.Dir)
+	return fmt.Sprintf("%s\n%d connections, closed loop, %d users, %d bytes of payload, %d rounds of %s each",
+		conditions, cfg.Connections, cfg.Users, cfg.Payload, cfg.Rounds, cfg.Duration), err
+}
+
+// machine says where something is measured.
+func machine(dir string) (string, error) {
+	p50, err := syncTime(dir)
 	if err != nil {
 		return "", fmt.Errorf("measure disk: %w", err)
 	}
-	return fmt.Sprintf("%s %s/%s, %d processors (%s) for servers and load generator together; fsync of 4 KiB in %s: p50 %s\n"+
-		"%d connections, closed loop, %d users, %d bytes of payload, %d rounds of %s each", runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		runtime.GOMAXPROCS(0), processor(), cfg.Dir, p50.Round(time.Microsecond),
-		cfg.Connections, cfg.Users, cfg.Payload, cfg.Rounds, cfg.Duration), nil
+	return fmt.Sprintf("%s %s/%s, %d processors (%s) for servers and load generator together; fsync of 4 KiB in %s: p50 %s", runtime.Version(),
+		runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor(), dir, p50.Round(time.Microsecond)), nil
 }
 
 // syncTime is the median time of appending a block and syncing it.

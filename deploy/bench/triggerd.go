@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/ingress"
 	"github.com/triggerd/triggerd/shared/broker"
@@ -76,70 +77,121 @@ func (s *settings) Validate() error { return nil }
 
 // startTriggerd composes what standalone does, the worker only if it is to apply.
 func startTriggerd(ctx context.Context, dir string, partitions int, applying bool) (*target, error) {
-	var set settings
-	if err := config.Load("bench", nil, nil, nil, &set); err != nil {
-		return nil, err
-	}
-	set.deployment.Partitions, set.worker.DataDir = partitions, dir
-	set.ingress.HTTPAddr, set.ingress.KeysFile = "127.0.0.1:0", ingress.KeysIn(filepath.Join(dir, "keys")).Public
-	if err := ingress.EnsureKeys(filepath.Join(dir, "keys")); err != nil {
-		return nil, err
-	}
-	token, err := ingress.IssueToken(ingress.KeysIn(filepath.Join(dir, "keys")).Signing, "bench", "trigger runtime", tokenTTL)
+	d, err := deploy(ctx, dir, partitions)
 	if err != nil {
 		return nil, err
 	}
-	srv, err := startServer(filepath.Join(dir, "nats"))
-	if err != nil {
-		return nil, err
+	t := &target{addr: d.addr, token: d.token, stop: d.stop}
+	if applying {
+		w, err := d.startWorker(d.set.worker)
+		if err != nil {
+			return nil, errors.Join(err, d.stop())
+		}
+		t.stop = func() error { return errors.Join(w.stop(), d.stop()) }
 	}
-	t, err := compose(ctx, srv, set, applying)
-	if err != nil {
-		return nil, errors.Join(err, srv.stop())
-	}
-	t.token = token
 	return t, nil
 }
 
-func compose(ctx context.Context, srv *natsServer, set settings, applying bool) (*target, error) {
-	log := slog.New(slog.DiscardHandler)
-	b, err := broker.Ensure(ctx, srv.conn, set.deployment.Settings, log)
+// deployment is a broker and an ingress. Workers come and go.
+type deployment struct {
+	set         settings
+	broker      *broker.Broker
+	addr, token string
+	srv         *natsServer
+	ingress     *running
+}
+
+func deploy(ctx context.Context, dir string, partitions int) (*deployment, error) {
+	d := &deployment{}
+	if err := config.Load("bench", nil, nil, nil, &d.set); err != nil {
+		return nil, err
+	}
+	keys := filepath.Join(dir, "keys")
+	d.set.deployment.Partitions, d.set.worker.DataDir = partitions, dir
+	d.set.ingress.HTTPAddr, d.set.ingress.KeysFile = "127.0.0.1:0", ingress.KeysIn(keys).Public
+	err := ingress.EnsureKeys(keys)
+	if err == nil {
+		d.token, err = ingress.IssueToken(ingress.KeysIn(keys).Signing, "bench", "trigger runtime", tokenTTL)
+	}
+	if err == nil {
+		d.srv, err = startServer(filepath.Join(dir, "nats"))
+	}
 	if err != nil {
 		return nil, err
 	}
-	var parts []lifecycle.Part
-	if applying {
-		w, err := worker.New(set.worker, worker.Deps{Broker: b, Logger: log})
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, w.Part())
+	if err := d.open(ctx); err != nil {
+		return nil, errors.Join(err, d.srv.stop())
 	}
-	t := &target{}
-	parts = append(parts, ingress.Part(set.ingress, ingress.Deps{Broker: b, Logger: log}, func(addr string) { t.addr = addr }))
-	return t, t.run(parts, srv)
+	return d, nil
 }
 
-// run starts the parts and returns when they are ready.
-func (t *target) run(parts []lifecycle.Part, srv *natsServer) error {
+// open ensures the streams and starts the ingress.
+func (d *deployment) open(ctx context.Context) (err error) {
+	log := slog.New(slog.DiscardHandler)
+	if d.broker, err = broker.Ensure(ctx, d.srv.conn, d.set.deployment.Settings, log); err != nil {
+		return err
+	}
+	d.ingress = begin(ingress.Part(d.set.ingress, ingress.Deps{Broker: d.broker, Logger: log}, func(addr string) { d.addr = addr }))
+	return d.ingress.await()
+}
+
+func (d *deployment) stop() error { return errors.Join(d.ingress.stop(), d.srv.stop()) }
+
+// startWorker returns when it serves all partitions.
+func (d *deployment) startWorker(cfg worker.Config) (*running, error) {
+	r, err := d.beginWorker(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.await()
+}
+
+// beginWorker does not wait for it.
+func (d *deployment) beginWorker(cfg worker.Config) (*running, error) {
+	reg := prometheus.NewRegistry()
+	w, err := worker.New(cfg, worker.Deps{Broker: d.broker, Logger: slog.New(slog.DiscardHandler), Registerer: reg})
+	if err != nil {
+		return nil, err
+	}
+	r := begin(w.Part())
+	r.metrics = reg
+	return r, nil
+}
+
+// running is a part of triggerd.
+type running struct {
+	metrics prometheus.Gatherer // nil: none
+	ready   chan struct{}
+	ended   chan error
+	cancel  context.CancelFunc
+}
+
+func begin(part lifecycle.Part) *running {
 	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	parts = append(parts, lifecycle.Part{Name: "ready", Run: func(ctx context.Context, next func()) error {
-		next()
-		close(ready)
-		<-ctx.Done()
-		return nil
-	}})
-	go func() { ended <- lifecycle.Run(ctx, parts...) }()
+	r := &running{ready: make(chan struct{}), ended: make(chan error, 1), cancel: cancel}
+	go func() {
+		r.ended <- lifecycle.Run(ctx, part, lifecycle.Part{Name: "ready", Run: func(ctx context.Context, next func()) error {
+			next()
+			close(r.ready)
+			<-ctx.Done()
+			return nil
+		}})
+	}()
+	return r
+}
+
+// await waits until it is ready. After an error it runs no more.
+func (r *running) await() error {
 	select {
-	case <-ready:
-	case err := <-ended:
-		cancel()
+	case <-r.ready:
+		return nil
+	case err := <-r.ended:
+		r.cancel()
 		return fmt.Errorf("start: %w", err)
 	}
-	t.stop = func() error {
-		cancel()
-		return errors.Join(<-ended, srv.stop())
-	}
-	return nil
+}
+
+func (r *running) stop() error {
+	r.cancel()
+	return <-r.ended
 }

@@ -10,17 +10,20 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
-	importLines   = 5000 // users in one request
-	importTimeout = 5 * time.Minute
-	importPause   = 200 * time.Millisecond // after a server was too busy
-	runNameLength = 8
+	importLines    = 5000 // users in one request
+	importParallel = 4
+	importTimeout  = 5 * time.Minute
+	importPause    = 200 * time.Millisecond // after a server was too busy
+	runNameLength  = 8
 )
 
 // Session is one run in the making: its users and what they were promised.
@@ -30,7 +33,8 @@ type Session struct {
 	host     string
 	client   *http.Client
 	users    []ledger
-	doubtful map[int]bool // users who may be registered more than once
+	mu       sync.Mutex
+	doubtful map[int]bool // while importing under mu; users who may be registered more than once
 	baseline bool         // answers are those of a server that promises nothing
 
 	accepted atomic.Uint64 // for the progress bar
@@ -59,12 +63,8 @@ func Prepare(ctx context.Context, cfg Config) (*Session, error) {
 	if err := r.declare(ctx); err != nil {
 		return nil, fmt.Errorf("declare module: %w", err)
 	}
-	for first := 0; first < cfg.Users; {
-		done, err := r.importSome(ctx, first, min(first+importLines, cfg.Users))
-		if err != nil {
-			return nil, fmt.Errorf("import users: %w", err)
-		}
-		first += done
+	if err := r.importAll(ctx); err != nil {
+		return nil, fmt.Errorf("import users: %w", err)
 	}
 	if err := r.settleDoubtful(ctx); err != nil {
 		return nil, fmt.Errorf("settle imported users: %w", err)
@@ -91,6 +91,30 @@ func newRun(cfg Config) (*Session, error) {
 func (r *Session) declare(ctx context.Context) error {
 	body := fmt.Sprintf(`{"modules":[{"id":%d,"name":"Load"}]}`, moduleID)
 	return r.call(ctx, http.MethodPut, "/v1/bots/"+botID+"/modules", "application/json", []byte(body), nil)
+}
+
+// importAll has a few imports under way at once: one alone mostly waits for the broker.
+func (r *Session) importAll(ctx context.Context) error {
+	var next atomic.Int64
+	importers, ctx := errgroup.WithContext(ctx)
+	for range importParallel {
+		importers.Go(func() error {
+			for {
+				end := int(next.Add(importLines))
+				for first := end - importLines; first < min(end, r.cfg.Users); {
+					done, err := r.importSome(ctx, first, min(end, r.cfg.Users))
+					if err != nil {
+						return err
+					}
+					first += done
+				}
+				if end >= r.cfg.Users {
+					return nil
+				}
+			}
+		})
+	}
+	return importers.Wait()
 }
 
 // imported is the answer to an import.
@@ -123,9 +147,11 @@ func (r *Session) importSome(ctx context.Context, first, end int) (done int, err
 		}
 		done, doubt = result.Errors[0].Line-1, result.Errors[n-1].Line
 	}
+	r.mu.Lock()
 	for n := first + done; n < first+doubt; n++ {
 		r.doubtful[n] = true
 	}
+	r.mu.Unlock()
 	if !pause(ctx, importPause) {
 		return 0, errors.Join(ctx.Err(), err)
 	}

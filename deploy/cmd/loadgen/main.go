@@ -5,6 +5,10 @@
 // Its verb compare needs nothing running: it measures triggerd beside an empty handler and beside one synced message a request.
 //
 //	loadgen compare -partitions 1,4
+//
+// Its verb growth shows what partitions and users cost.
+//
+//	loadgen growth -partitions 1,64 -users 10000,1000000
 package main
 
 import (
@@ -22,9 +26,11 @@ import (
 var errBroken = errors.New("promises were broken")
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "compare" {
+	verbs := map[string]func() int{"compare": compare, "growth": growth}
+	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
+		verb := verbs[os.Args[1]]
 		os.Args = slices.Delete(os.Args, 1, 2)
-		os.Exit(compare())
+		os.Exit(verb())
 	}
 	os.Exit(load())
 }
@@ -52,5 +58,12 @@ func compare() int {
 			table.Print(os.Stdout)
 		}
 		return err
+	}, &cfg)
+}
+
+func growth() int {
+	var cfg bench.GrowthConfig
+	return process.Execute("loadgen growth", func(ctx context.Context, _ io.Writer) error {
+		return bench.Growth(ctx, cfg, os.Stdout)
 	}, &cfg)
 }

@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// readings is what a worker's metrics say at one time.
+type readings struct {
+	at         time.Time
+	applied    float64 // triggers
+	committing time.Duration
+	packed     float64           // bytes of the newest snapshots
+	positions  map[string]uint64 // applied, by partition
+	shelved    map[string]uint64 // positions of the newest snapshots
+}
+
+// readings gathers. A metric that is not there reads 0.
+func (s *stages) readings() readings {
+	r := readings{at: time.Now(), positions: map[string]uint64{}, shelved: map[string]uint64{}}
+	families, _ := s.worker.metrics.Gather() // an error leaves the rest
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			r.read(family.GetName(), m)
+		}
+	}
+	return r
+}
+
+func (r *readings) read(name string, m *dto.Metric) {
+	switch name {
+	case "triggerd_worker_applied_total":
+		r.applied += m.GetCounter().GetValue()
+	case "triggerd_worker_checkpoint_duration_seconds":
+		r.committing += time.Duration(m.GetHistogram().GetSampleSum() * float64(time.Second))
+	case "triggerd_worker_snapshot_compressed_bytes":
+		r.packed += m.GetGauge().GetValue()
+	case "triggerd_worker_applied_position":
+		r.positions[partitionOf(m)] = uint64(m.GetGauge().GetValue())
+	case "triggerd_worker_snapshot_position":
+		r.shelved[partitionOf(m)] = uint64(m.GetGauge().GetValue())
+	}
+}
+
+func partitionOf(m *dto.Metric) string {
+	for _, label := range m.GetLabel() {
+		if label.GetName() == "partition" {
+			return label.GetValue()
+		}
+	}
+	return ""
+}
+
+// ends are the last sequences of all logs, by partition.
+func (s *stages) ends(ctx context.Context) (map[string]uint64, error) {
+	ends := map[string]uint64{}
+	for p := range s.broker.Partitions() {
+		last, err := s.broker.LastSeq(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		ends[strconv.Itoa(p)] = last
+	}
+	return ends, nil
+}
+
+// reach says whether all positions are at their ends.
+func reach(positions, ends map[string]uint64) bool {
+	for p, end := range ends {
+		if positions[p] < end {
+			return false
+		}
+	}
+	return true
+}
