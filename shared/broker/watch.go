@@ -29,9 +29,12 @@ const (
 	maxWatchPause = time.Second
 )
 
-// stopPatience is how long a watch that was stopped is waited for. It ends at once, unless the connection was closed in the very moment
-// in which it was set up.
-const stopPatience = 5 * time.Second
+// How long a watch that was stopped is waited for. It ends at once, unless the connection was closed in the very moment in which it was set up:
+// then nobody tells that it has ended.
+const (
+	stopPatience   = 5 * time.Second
+	closedPatience = 100 * time.Millisecond
+)
 
 // KeepWatching watches until ctx ends. Each watch begins with a list of the bucket and lasts until it is time for another one, or until the connection was lost
 // and found: listing again is nothing but a new watch.
@@ -74,7 +77,7 @@ func (b *Broker) watchOnce(ctx context.Context, w *Watch, reconnected <-chan nat
 	if err != nil {
 		return false, fmt.Errorf("watch bucket %s: %w", w.Bucket, err)
 	}
-	defer stop(watcher)
+	defer b.stop(watcher)
 	if w.Begin != nil {
 		w.Begin()
 	}
@@ -108,18 +111,19 @@ func (b *Broker) watchOnce(ctx context.Context, w *Watch, reconnected <-chan nat
 var errWatchClosed = errors.New("watch was closed")
 
 // stop ends a watch. Its goroutine may be blocked on handing out an update, so those are read until it has ended.
-func stop(w jetstream.KeyWatcher) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range w.Updates() {
-		}
-	}()
+func (b *Broker) stop(w jetstream.KeyWatcher) {
 	_ = w.Stop() // fails only if the watch, or its connection, has ended already
-	timer := time.NewTimer(stopPatience)
+	patience := stopPatience
+	if b.Conn.IsClosed() {
+		patience = closedPatience
+	}
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
+	for open := true; open; {
+		select {
+		case _, open = <-w.Updates():
+		case <-timer.C:
+			return
+		}
 	}
 }
