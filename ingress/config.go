@@ -29,6 +29,8 @@ type Config struct {
 	RequireModuleID bool          // the key module_id must be in a trigger, if only with null
 	MaxBody         int64         // bytes of a request's body
 	MaxVars         int           // custom variables in one request
+	MaxBatchBody    int64         // bytes of a batch's body; each of its triggers may have MaxBody
+	Batches         int           // batches in hand at once; more are answered 503
 	AppendTimeout   time.Duration // how long a request waits for its record to be durable
 	StallAfter      time.Duration // a log that has not confirmed a batch for longer makes new requests fail at once
 	QueueRecords    int           // records waiting per partition
@@ -49,6 +51,9 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.MaxBody = httpapi.DefaultMaxBody
 	fs.Var((*config.Bytes)(&c.MaxBody), "max-body", "`size` of a request's body")
 	fs.IntVar(&c.MaxVars, "max-vars", httpapi.DefaultMaxVars, "custom variables in one request")
+	c.MaxBatchBody = httpapi.DefaultMaxBatchBody
+	fs.Var((*config.Bytes)(&c.MaxBatchBody), "max-batch-body", "`size` of a batch's body; each of its triggers may have -max-body")
+	fs.IntVar(&c.Batches, "batches", httpapi.DefaultBatches, "batches in hand at once, whose bodies are in memory; more are answered 503")
 	fs.DurationVar(&c.AppendTimeout, "append-timeout", appender.DefaultTimeout, "how long a request waits for its record to be durable")
 	fs.DurationVar(&c.StallAfter, "append-stall-after", appender.DefaultStallAfter, "a log that has not confirmed a batch for longer makes new requests fail at once")
 	fs.IntVar(&c.QueueRecords, "queue-records", appender.DefaultQueueRecords, "records that may wait in a partition's queue")
@@ -74,6 +79,8 @@ func (c *Config) Validate() error {
 	}
 	positive("max-body", c.MaxBody)
 	positive("max-vars", int64(c.MaxVars))
+	positive("max-batch-body", c.MaxBatchBody)
+	positive("batches", int64(c.Batches))
 	positive("http-drain-timeout", int64(c.DrainTimeout))
 	positive("check-timeout", int64(c.CheckTimeout))
 	positive("append-timeout", int64(c.AppendTimeout))
@@ -97,5 +104,6 @@ func (c *Config) admission(partitions int) admission.Config {
 }
 
 func (c *Config) api(partitions int) httpapi.Config {
-	return httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars}
+	return httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars,
+		MaxBatchBody: c.MaxBatchBody, Batches: c.Batches}
 }

@@ -140,9 +140,9 @@ func TestRunThatIsToldAtOnceReleasesEverything(t *testing.T) {
 
 func TestConfigTellsAllFaults(t *testing.T) {
 	var cfg ingress.Config
-	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-default-wait-time", "-1s", "-append-timeout", "0s", "-append-stall-after", "0s",
+	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-max-batch-body", "0", "-batches", "0", "-default-wait-time", "-1s", "-append-timeout", "0s", "-append-stall-after", "0s",
 		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1"}, nil, io.Discard, &cfg)
-	for _, want := range []string{"keys-file", "max-vars", "max-body", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users"} {
+	for _, want := range []string{"keys-file", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in\n%v", want, err)
 		}

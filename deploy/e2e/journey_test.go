@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestJourneys(t *testing.T) {
 	f.setUp(j.here)
 	for name, journey := range map[string]func(*pair){
 		"another bot":  (*pair).anotherBot,
+		"batch":        (*pair).batch,
 		"default wait": (*pair).defaultWait,
 		"deletion":     (*pair).deletion,
 		"long poll":    (*pair).longPoll,
@@ -60,6 +62,36 @@ func (j *pair) anotherBot() {
 	}
 	if second.BotID != "bot" || second.ModuleBefore != far || second.ModuleAfter != seven || second.Version != 3 {
 		j.t.Errorf("second event is %+v", second)
+	}
+}
+
+// A batch is accepted item by item, and the items of each user are applied in their order.
+func (j *pair) batch() {
+	const users, each = 5, 60
+	var items []string
+	for n := range each {
+		for u := range users {
+			if n == 0 {
+				j.register(j.here, fmt.Sprintf("batch-%d", u))
+			}
+			items = append(items, fmt.Sprintf(`{"user_id":"batch-%d","module_id":null,"custom_vars":{"n":%d}}`, u, n))
+		}
+	}
+	items = append(items, `{"user_id":"batch-nobody","module_id":null}`)
+	var results []struct {
+		Status int    `json:"status"`
+		ID     string `json:"trigger_id"`
+	}
+	j.call(j.there, http.MethodPost, triggers+"batch/", jsonMedia, "["+strings.Join(items, ",")+"]").must(http.StatusOK).into(&results)
+	if len(results) != len(items) || results[users*each].Status != http.StatusBadRequest {
+		j.t.Fatalf("results are %+v", results)
+	}
+	for u := range users {
+		j.want(j.here, results[users*(each-1)+u].ID, "applied")
+		state := j.user(j.here, fmt.Sprintf("batch-%d", u))
+		if string(state.Vars["n"]) != fmt.Sprint(each-1) || state.Version != each+1 {
+			j.t.Errorf("state is %+v", state)
+		}
 	}
 }
 

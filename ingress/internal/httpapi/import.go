@@ -55,68 +55,35 @@ type importer struct {
 	ctx     context.Context
 	account string
 	trace   string
-	slots   chan struct{} // one for each line in hand
-	working sync.WaitGroup
+	lanes   *lanes
 
 	mu     sync.Mutex
-	chains map[string][]importLine // by user of whom a line is on its way: those that wait for it
 	result importView
 	broken bool // records cannot be appended; the rest is not read
 }
 
-type importLine struct {
-	number  int
-	scratch *scratch
-	request *request
-}
-
 func (a *API) newImport(ctx context.Context, account, trace string) *importer {
 	return &importer{
-		api: a, ctx: ctx, account: account, trace: trace, slots: make(chan struct{}, a.cfg.ImportParallel),
-		chains: make(map[string][]importLine), result: importView{Errors: []importError{}},
+		api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.cfg.ImportParallel), result: importView{Errors: []importError{}},
 	}
 }
 
-// send puts a line on its way, or behind the one of the same user that is. It waits for a slot.
-func (im *importer) send(l importLine) {
-	im.slots <- struct{}{}
-	user := string(l.request.user)
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	if waiting, busy := im.chains[user]; busy {
-		im.chains[user] = append(waiting, l)
-		return
-	}
-	im.chains[user] = nil
-	im.working.Go(func() { im.carry(user, l) })
-}
-
-// carry appends a line, and then those of the same user that came after it.
-func (im *importer) carry(user string, l importLine) {
-	for more := true; more; l, more = im.next(user) {
-		_, err := im.api.register(im.ctx, l.scratch, im.account, l.request, im.trace, inBulk)
-		im.note(l.number, err)
-		im.api.scratch.put(l.scratch)
-		<-im.slots
-	}
-}
-
-// next takes the line that waits behind user's last one. Without one the user is not on their way any more.
-func (im *importer) next(user string) (l importLine, ok bool) {
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	waiting := im.chains[user]
-	if len(waiting) == 0 {
-		delete(im.chains, user)
-		return l, false
-	}
-	im.chains[user] = waiting[1:]
-	return waiting[0], true
+// carry makes a line durable.
+func (im *importer) carry(number int, s *scratch, req *request) {
+	defer im.api.scratch.put(s)
+	defer func() {
+		if p := recover(); p != nil {
+			im.api.logPanic("/v1/users", p)
+			im.note(number, fail(internal))
+		}
+	}()
+	_, err := im.api.register(im.ctx, s, im.account, req, im.trace, inBulk)
+	im.note(number, err)
 }
 
 // finish waits for the lines in hand and says what became of all.
 func (im *importer) finish() importView {
-	im.working.Wait()
+	im.lanes.wait()
 	slices.SortFunc(im.result.Errors, func(x, y importError) int { return x.Line - y.Line })
 	return im.result
 }
@@ -149,7 +116,7 @@ func (im *importer) take(number int, s *scratch, err error) bool {
 		}
 		var req *request
 		if req, err = s.decoder.line(s.body); err == nil {
-			im.send(importLine{number, s, req})
+			im.lanes.send(string(req.user), func() { im.carry(number, s, req) })
 			return true
 		}
 	}

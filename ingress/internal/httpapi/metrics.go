@@ -16,6 +16,7 @@ type metrics struct {
 	seconds    *prometheus.HistogramVec
 	accepted   prometheus.Counter
 	unverified prometheus.Counter
+	items      *prometheus.CounterVec // of batches, by status
 }
 
 // secondsBuckets begin below one fsync of a fast disk and end at the longest wait.
@@ -35,11 +36,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		unverified: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "triggerd_ingress_unverified_accepts_total", Help: "Triggers that were accepted while nobody could say whether their user exists.",
 		}),
+		items: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerd_ingress_batch_items_total", Help: "Items of batches by their own status code: the request's is 200 if its items could be read.",
+		}, []string{"code"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -57,6 +57,8 @@ func TestRequestsAreCounted(t *testing.T) {
 # TYPE triggerd_ingress_requests_total counter
 triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response"} 0
 triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response/"} 1
+triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response/batch"} 0
+triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response/batch/"} 0
 triggerd_ingress_requests_total{code="400",route="/actionsvc/trigger-response/"} 1
 triggerd_ingress_requests_total{code="200",route="/healthz"} 0
 triggerd_ingress_requests_total{code="200",route="/openapi.json"} 0

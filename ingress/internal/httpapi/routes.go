@@ -18,9 +18,14 @@ import (
 // handler answers a request, or returns why not.
 type handler func(c echo.Context) error
 
+// batchPath is that of many triggers in one request, with and without a final slash.
+const batchPath = "/actionsvc/trigger-response/batch"
+
 func (a *API) addRoutes() {
 	a.add(http.MethodPost, "/actionsvc/trigger-response", a.postTrigger)
 	a.add(http.MethodPost, "/actionsvc/trigger-response/", a.postTrigger)
+	a.add(http.MethodPost, batchPath, a.postBatch)
+	a.add(http.MethodPost, batchPath+"/", a.postBatch)
 	a.add(http.MethodPut, "/v1/bots/:bot_id/modules", a.putModules)
 	a.add(http.MethodGet, "/v1/bots/:bot_id/modules", a.getModules)
 	a.add(http.MethodPost, "/v1/users", a.importUsers)
@@ -71,8 +76,12 @@ func (a *API) answer(c echo.Context, err error) {
 
 // panicked keeps one bad request from taking the process with it.
 func (a *API) panicked(c echo.Context, p any) {
-	a.deps.Logger.Error("request panicked", "route", c.Path(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	a.logPanic(c.Path(), p)
 	a.answer(c, fail(internal))
+}
+
+func (a *API) logPanic(route string, p any) {
+	a.deps.Logger.Error("request panicked", "route", route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // addOptions answers OPTIONS on every path.

@@ -14,7 +14,7 @@
 //
 // A request is judged in one order, whatever is wrong with it: token, media type, size, JSON, missing fields, invalid
 // fields, user, Module. Nothing is looked up for a request that cannot be read, and nothing is appended for one that is refused.
-// Lines of an import are appended in their order for each user, not across users.
+// Lines of an import and items of a batch are appended in their order for each user, not across users.
 //
 // # Failure
 //
@@ -30,7 +30,7 @@
 //
 // # Concurrency
 //
-// Everything exported is safe for concurrent use. The only goroutines are those of net/http and those of an import or of a
+// Everything exported is safe for concurrent use. The only goroutines are those of net/http and those of an import, of a batch or of a
 // list of dead letters, which end before their request does.
 package httpapi
 
@@ -103,6 +103,9 @@ const (
 	DefaultStateTimeout      = time.Second
 	DefaultImportParallel    = 64
 	DefaultImportErrors      = 100
+	DefaultMaxBatchBody      = 8 << 20 // bytes
+	DefaultBatchParallel     = 256
+	DefaultBatches           = 16
 )
 
 // Config is what an operator can set. Zero fields take the defaults.
@@ -121,6 +124,9 @@ type Config struct {
 	StateTimeout      time.Duration // how long a partition's owner may take to answer
 	ImportParallel    int           // lines of an import that are appended at once
 	ImportErrors      int           // errors that the answer to an import lists
+	MaxBatchBody      int64         // bytes of the body of a batch; each item may have MaxBody
+	BatchParallel     int           // items of a batch that are appended at once
+	Batches           int           // batches in hand at once, each with its body in memory; more are refused
 }
 
 func (c Config) withDefaults() Config {
@@ -135,6 +141,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StateTimeout, DefaultStateTimeout)
 	setDefault(&c.ImportParallel, DefaultImportParallel)
 	setDefault(&c.ImportErrors, DefaultImportErrors)
+	setDefault(&c.MaxBatchBody, DefaultMaxBatchBody)
+	setDefault(&c.BatchParallel, DefaultBatchParallel)
+	setDefault(&c.Batches, DefaultBatches)
 	return c
 }
 
@@ -180,6 +189,7 @@ type API struct {
 	metrics *metrics
 	log     *failureLog
 	routes  map[string][]string // path → methods
+	batches chan struct{}       // a place for each batch in hand
 
 	stopping context.Context // ends when Shutdown begins
 	stop     context.CancelFunc
@@ -196,7 +206,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, echo: echo.New(), routes: make(map[string][]string),
-		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger),
+		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger), batches: make(chan struct{}, cfg.Batches),
 	}
 	var err error
 	if a.metrics, err = newMetrics(deps.Registerer); err != nil {

@@ -37,7 +37,7 @@ func (a *API) postTrigger(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out = appendAccepted(s.out[:0], id, req.redirects())
+	s.out = appendAccepted(append(s.out[:0], '{'), id, req.redirects())
 	return writeJSON(c, http.StatusOK, s.out)
 }
 
@@ -129,9 +129,9 @@ func appendFailure(err error) *failure {
 	return &failure{code: internal, cause: err}
 }
 
-// appendAccepted renders the published answer. The bytes are a promise: clients in the field compare message with "1".
+// appendAccepted renders the published answer but for its opening brace. The bytes are a promise: clients in the field compare message with "1".
 func appendAccepted(b []byte, id record.ID, redirect bool) []byte {
-	b = append(b, `{"message":"1","error":[],"trigger_id":"`...)
+	b = append(b, `"message":"1","error":[],"trigger_id":"`...)
 	b = id.AppendTo(b)
 	if redirect {
 		return append(b, `","redirect":true}`...)
