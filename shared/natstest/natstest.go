@@ -37,7 +37,7 @@ import (
 
 // Bounds of a test's server. Patience is how long anything here waits before it fails the test.
 const (
-	Patience  = 30 * time.Second
+	Patience  = 90 * time.Second
 	maxStore  = 1 << 40 // only counted against reservations, never allocated
 	maxMemory = 64 << 20
 )
