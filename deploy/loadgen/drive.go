@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/strictjson"
 )
 
 // Resolution of the latency histogram: microseconds up to a minute, two digits.
@@ -29,7 +32,8 @@ type sender struct {
 	session  *Session
 	conn     conn
 	request  *request
-	first    int // its users are first, first+step, …
+	batch    []int // users of the request in hand
+	first    int   // its users are first, first+step, …
 	step     int
 	next     int
 	tally    tally
@@ -48,7 +52,7 @@ type tally struct {
 // schedule says when triggers are due in an open loop.
 type schedule struct {
 	start    time.Time
-	interval float64 // seconds
+	interval float64 // seconds between two requests
 	tickets  atomic.Uint64
 }
 
@@ -82,7 +86,7 @@ func (r *Session) Drive(ctx context.Context) {
 	defer cancel()
 	schedule := &schedule{start: time.Now()}
 	if r.cfg.Rate > 0 {
-		schedule.interval = 1 / r.cfg.Rate
+		schedule.interval = float64(r.cfg.Batch) / r.cfg.Rate
 	}
 	bar := r.progress(ctx)
 	var wg sync.WaitGroup
@@ -99,7 +103,7 @@ func (r *Session) Drive(ctx context.Context) {
 func (r *Session) sender(i int, schedule *schedule) *sender {
 	return &sender{
 		session: r, conn: conn{addr: r.host, timeout: r.cfg.Timeout}, schedule: schedule,
-		request: newRequest(r.host, r.cfg.Token, r.name, r.cfg.Payload), first: i, next: i, step: r.cfg.Connections,
+		request: newRequest(r.host, r.cfg.Token, r.name, r.cfg.Payload, r.cfg.Batch), first: i, next: i, step: r.cfg.Connections,
 		tally: tally{refused: map[string]uint64{}, latency: hdrhistogram.New(histogramMin, histogramMax, histogramDigits)},
 	}
 }
@@ -111,15 +115,28 @@ func (s *sender) loop(ctx context.Context) {
 		if !ok {
 			return
 		}
-		user, ok := s.user()
-		if !ok {
+		if !s.fill() {
 			s.idle = true
 			return
 		}
-		if !s.trigger(user, due) && !pause(ctx, refusedPause) {
+		if !s.send(due) && !pause(ctx, refusedPause) {
 			return
 		}
 	}
+}
+
+// fill puts triggers of the sender's next users into the request; false if there are not as many who may get one.
+func (s *sender) fill() bool {
+	s.batch = s.batch[:0]
+	for i := range s.request.items {
+		user, ok := s.user()
+		if !ok || slices.Contains(s.batch, user) {
+			return false
+		}
+		s.batch = append(s.batch, user)
+		s.request.put(i, user, s.session.users[user].sent+1)
+	}
+	return true
 }
 
 // user is the next of the sender's users who may get a trigger.
@@ -136,18 +153,55 @@ func (s *sender) user() (int, bool) {
 	return 0, false
 }
 
-// trigger sends one and notes the answer; false if it was not accepted.
-func (s *sender) trigger(user int, due time.Time) bool {
-	l := &s.session.users[user]
-	status, body, err := s.conn.exchange(s.request.of(user, l.sent+1))
+// send sends the request and notes the answers; false if nothing of it was accepted.
+func (s *sender) send(due time.Time) bool {
+	status, body, err := s.conn.exchange(s.request.bytes)
 	switch {
 	case errors.Is(err, errNotSent):
 		s.tally.refused["no_connection"]++
 		return false
 	case err != nil:
-		s.lose(l, "")
+		for _, user := range s.batch {
+			s.lose(&s.session.users[user], "")
+		}
 		return false
+	case len(s.batch) == 1:
+		return s.answered(s.batch[0], due, status, body)
 	case status != 200:
+		s.tally.refused[fmt.Sprintf("%d %s", status, field(body, "code"))]++
+		return false
+	}
+	return s.answeredAll(due, body)
+}
+
+// answeredAll takes a batch's answers apart.
+func (s *sender) answeredAll(due time.Time, body []byte) (accepted bool) {
+	r := strictjson.NewReader(body, answerDepth)
+	err := r.Open('[')
+	for i := 0; err == nil && i < len(s.batch); i++ {
+		var item []byte
+		if _, err = r.Element(); err == nil {
+			item, err = r.Value()
+		}
+		if err == nil {
+			_, status, _ := bytes.Cut(item[:min(len(item), len(`{"status":200`))], []byte(":"))
+			code, _ := strconv.Atoi(string(status))
+			accepted = s.answered(s.batch[i], due, code, item) || accepted
+		}
+	}
+	if err != nil {
+		s.broken(s.batch[0], fmt.Sprintf("answer to a batch cannot be read: %v", err))
+	}
+	return accepted
+}
+
+// answerDepth is how deep answers are nested at most.
+const answerDepth = 8
+
+// answered notes what was said of one trigger; false if it was not accepted.
+func (s *sender) answered(user int, due time.Time, status int, body []byte) bool {
+	l := &s.session.users[user]
+	if status != 200 {
 		s.refused(l, status, body)
 		return false
 	}

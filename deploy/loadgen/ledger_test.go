@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,15 +126,26 @@ func TestReceiptResolvesAnUnknownOutcome(t *testing.T) {
 }
 
 func TestRequestIsPatchedInPlace(t *testing.T) {
-	r := newRequest("host:1", "token", "load-abc", 3)
-	want := "POST /actionsvc/trigger-response/ HTTP/1.1\r\nHost: host:1\r\nAuthorization: JWT token\r\nContent-Type: application/json\r\n" +
-		"Content-Length: 106\r\n\r\n" +
-		`{"user_id":"load-abc-00000042","module_id":1,"is_async":true,"custom_vars":{"seq":1000000007,"pad":"xxx"}}`
-	r.of(99_999_999, 999)
-	if got := string(r.of(42, 7)); got != want {
-		t.Errorf("got  %q\nwant %q", got, want)
+	item := func(user, seq string) string {
+		return `{"user_id":"load-abc-` + user + `","module_id":1,"is_async":true,"custom_vars":{"seq":` + seq + `,"pad":"xxx"}}`
 	}
-	if _, body, _ := strings.Cut(want, "\r\n\r\n"); len(body) != 106 {
-		t.Errorf("body has %d bytes", len(body))
+	for _, test := range []struct {
+		path, body string
+		items      int
+	}{
+		{"", item("00000042", "1000000007"), 1},
+		{"batch/", "[" + item("00000042", "1000000007") + "," + item("00000043", "1000000001") + "," + item("00000000", "1000000000") + "]", 3},
+	} {
+		r := newRequest("host:1", "token", "load-abc", 3, test.items)
+		want := "POST /actionsvc/trigger-response/" + test.path + " HTTP/1.1\r\nHost: host:1\r\nAuthorization: JWT token\r\nContent-Type: application/json\r\n" +
+			"Content-Length: " + strconv.Itoa(len(test.body)) + "\r\n\r\n" + test.body
+		r.put(0, 99_999_999, 999)
+		r.put(0, 42, 7)
+		if test.items > 1 {
+			r.put(1, 43, 1)
+		}
+		if got := string(r.bytes); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }

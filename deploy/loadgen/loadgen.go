@@ -45,6 +45,8 @@ const (
 	DefaultConnections = 256
 	DefaultDuration    = 20 * time.Second
 	DefaultTimeout     = 10 * time.Second
+	DefaultBatch       = 1
+	maxBatch           = 1000 // of the contract
 	maxPayload         = 200 << 10
 	tokenTTL           = 24 * time.Hour
 )
@@ -56,10 +58,11 @@ type Config struct {
 	SigningKey  string        // file to make one from
 	Account     string        // that the made token is for
 	Users       int           // that are imported first
-	Connections int           // kept alive, each with one trigger at a time
+	Connections int           // kept alive, each with one request at a time
 	Rate        float64       // triggers a second, of all connections; 0 = as fast as they are answered
 	Duration    time.Duration // of the load, without preparing and auditing
 	Payload     int           // bytes of one more variable in each trigger
+	Batch       int           // triggers of different users in one request
 	Timeout     time.Duration // of one request
 	NoAudit     bool
 	Quiet       bool // no progress bar
@@ -72,10 +75,11 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.SigningKey, "signing-key", "", "`file` to make a token from, such as .data/keys/signing.pem")
 	fs.StringVar(&c.Account, "account", DefaultAccount, "that the token made from -signing-key is for")
 	fs.IntVar(&c.Users, "users", DefaultUsers, "imported first; every run makes new ones")
-	fs.IntVar(&c.Connections, "connections", DefaultConnections, "kept alive, each with one trigger at a time")
+	fs.IntVar(&c.Connections, "connections", DefaultConnections, "kept alive, each with one request at a time")
 	fs.Float64Var(&c.Rate, "rate", 0, "triggers a `second`, whether or not earlier ones were answered; 0 is as fast as they are answered")
 	fs.DurationVar(&c.Duration, "duration", DefaultDuration, "of the load, without preparing and auditing")
 	fs.IntVar(&c.Payload, "payload", 0, "`bytes` of one more variable in each trigger")
+	fs.IntVar(&c.Batch, "batch", DefaultBatch, "triggers in one request, to the endpoint for batches if over 1")
 	fs.DurationVar(&c.Timeout, "timeout", DefaultTimeout, "of one request")
 	fs.BoolVar(&c.NoAudit, "no-audit", false, "do not read every user back")
 	fs.BoolVar(&c.Quiet, "quiet", false, "no progress bar")
@@ -94,6 +98,8 @@ func (c *Config) Validate() error {
 	fault(c.Token == "" && c.SigningKey == "", "-token or -signing-key is mandatory")
 	fault(c.Connections < 1, "-connections is %d, under 1", c.Connections)
 	fault(c.Users < c.Connections, "-users is %d, fewer than %d connections", c.Users, c.Connections)
+	fault(c.Batch < 1 || c.Batch > maxBatch, "-batch is %d, not within 1 and %d", c.Batch, maxBatch)
+	fault(c.Batch > 1 && c.Users < c.Connections*c.Batch, "-users is %d, fewer than %d connections with batches of %d", c.Users, c.Connections, c.Batch)
 	fault(c.Users > maxUsers, "-users is %d, over %d", c.Users, maxUsers)
 	fault(c.Rate < 0, "-rate is %g, under 0", c.Rate)
 	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)

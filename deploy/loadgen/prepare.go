@@ -77,6 +77,7 @@ func newRun(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Batch = max(cfg.Batch, DefaultBatch)
 	id := nuid.Next()
 	r := &Session{
 		cfg: cfg, name: "load-" + id[len(id)-runNameLength:], host: u.Host, users: make([]ledger, cfg.Users), doubtful: map[int]bool{},

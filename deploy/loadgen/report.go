@@ -63,6 +63,9 @@ func (r *Report) Print(w io.Writer) {
 	if r.Config.Rate > 0 {
 		kind = fmt.Sprintf("open loop of %g/s", r.Config.Rate)
 	}
+	if r.Config.Batch > 1 {
+		kind += fmt.Sprintf(", batches of %d,", r.Config.Batch)
+	}
 	fmt.Fprintf(w, "load      %s over %d connections for %.1fs, %d users, %d bytes of payload\n",
 		kind, r.Config.Connections, r.Elapsed.Seconds(), r.Config.Users, r.Config.Payload)
 	fmt.Fprintf(w, "accepted  %d, %.0f/s\n", r.Accepted, r.Rate())

@@ -23,34 +23,40 @@ const (
 // userName is the id of user n of a run.
 func userName(run string, n int) string { return fmt.Sprintf("%s-%0*d", run, userWidth, n) }
 
-// request is a trigger's bytes, ready to be patched and sent. For one goroutine.
+// request is the bytes of a trigger, or of a batch of them, ready to be patched and sent. For one goroutine.
 type request struct {
-	bytes         []byte
-	userAt, seqAt int
+	bytes []byte
+	items []struct{ userAt, seqAt int }
 }
 
-func newRequest(host, token, run string, payload int) *request {
-	body := fmt.Sprintf(`{"user_id":%q,"module_id":%d,"is_async":true,"custom_vars":{"seq":%d`, userName(run, 0), moduleID, firstSeq)
+// newRequest has items triggers: as a batch, unless it is one.
+func newRequest(host, token, run string, payload, items int) *request {
+	item := fmt.Sprintf(`{"user_id":%q,"module_id":%d,"is_async":true,"custom_vars":{"seq":%d`, userName(run, 0), moduleID, firstSeq)
 	if payload > 0 {
-		body += `,"pad":"` + strings.Repeat("x", payload) + `"`
+		item += `,"pad":"` + strings.Repeat("x", payload) + `"`
 	}
-	body += "}}"
-	text := "POST /actionsvc/trigger-response/ HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: JWT " + token +
+	item += "}}"
+	path, body := "/actionsvc/trigger-response/", item
+	if items > 1 {
+		path, body = path+"batch/", "["+item+strings.Repeat(","+item, items-1)+"]"
+	}
+	text := "POST " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: JWT " + token +
 		"\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
+	r := &request{bytes: []byte(text + body), items: make([]struct{ userAt, seqAt int }, items)}
 	start := len(text)
-	text += body
-	return &request{
-		bytes:  []byte(text),
-		userAt: start + strings.Index(body, userName(run, 0)) + len(run) + 1,
-		seqAt:  start + strings.Index(body, strconv.Itoa(firstSeq)),
+	for i := range r.items {
+		r.items[i].userAt = start + strings.Index(body, userName(run, 0)) + len(run) + 1
+		r.items[i].seqAt = start + strings.Index(body, strconv.Itoa(firstSeq))
+		start, body = start+len(item)+1, body[min(len(body), len(item)+1):]
 	}
+	return r
 }
 
-// of is the request for a user's next number. It is valid until the next call.
-func (r *request) of(user int, seq uint64) []byte {
-	patch(r.bytes[r.userAt:r.userAt+userWidth], uint64(user))
-	patch(r.bytes[r.seqAt:r.seqAt+seqWidth], firstSeq+seq)
-	return r.bytes
+// put makes item i the trigger of a user with that number.
+func (r *request) put(i, user int, seq uint64) {
+	at := r.items[i]
+	patch(r.bytes[at.userAt:at.userAt+userWidth], uint64(user))
+	patch(r.bytes[at.seqAt:at.seqAt+seqWidth], firstSeq+seq)
 }
 
 // patch writes n in decimal over all of digits.
