@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -176,16 +175,6 @@ func (w *Worker) withPaused(list []partition.Status) []partition.Status {
 	}
 	slices.SortFunc(list, func(a, b partition.Status) int { return cmp.Compare(a.Partition, b.Partition) })
 	return list
-}
-
-// maxBrief is how much of a cause the others are told, in bytes.
-const maxBrief = 1024
-
-func brief(cause string) string {
-	if len(cause) > maxBrief {
-		cause = strings.ToValidUTF8(cause[:maxBrief], "") + "…"
-	}
-	return cause
 }
 
 // newOrderGauges shows what holds for each partition.

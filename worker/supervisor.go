@@ -216,7 +216,7 @@ func (s *supervisor) announce() {
 			follows = append(follows, p)
 		case state == partition.Halted:
 			halted = append(halted, p)
-			causes[p] = brief(h.Status().Cause)
+			causes[p] = h.Status().Cause
 		}
 	}
 	slices.Sort(serves)
