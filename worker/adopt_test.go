@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,6 +74,27 @@ func (f *fleet) halted(mates int) {
 			f.t.Errorf("it does not say what to type: %s", cause)
 		}
 	}
+}
+
+// counted is the sum of a counter's series that have all these values of labels.
+func (m *mate) counted(name string, labels ...string) (sum float64) {
+	m.t.Helper()
+	families, err := m.reg.Gather()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			var has []string
+			for _, l := range series.GetLabel() {
+				has = append(has, l.GetValue())
+			}
+			if f.GetName() == name && !slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(has, l) }) {
+				sum += series.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // goesOn holds the partition, after it was adopted and has got new triggers, to what its log leads to.
@@ -203,6 +225,9 @@ func TestAdoptWhatCameMeanwhile(t *testing.T) {
 	f.settled(a)
 	d := f.strike(a)
 	f.halted(1)
+	if out, all := a.counted("triggerd_worker_moves_total", "out", causeHalted), a.counted("triggerd_worker_halts_total"); out != 1 || all != 1 {
+		t.Errorf("%v moves out, %v halts", out, all)
+	}
 	f.sendRange(61, 65)
 	d.kept = f.last(torn)
 	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", t.TempDir(), "-margin", "50", "-seen", fmt.Sprint(d.lost))

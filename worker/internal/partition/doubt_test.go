@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
@@ -165,6 +166,43 @@ func TestDoubtCountsWhatIsFound(t *testing.T) {
 	for n := range confirmations {
 		if err := trimmed.found(&foreign{what: "x", trimmed: true}); (err != nil) != (n == confirmations-1) {
 			t.Errorf("what is trimmed, time %d: %v", n+1, err)
+		}
+	}
+}
+
+// The end of a partition that halts is told once, with what to do, and counted, also if it never served.
+func TestHaltIsToldAndCounted(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		r, said, metrics := newRig(t), &lines{}, NewMetrics(nil)
+		r.append(users(1)...)
+		file := r.file()
+		listen := func(_ *Config, d *Deps) {
+			d.Logger, d.Metrics = slog.New(slog.NewTextHandler(said, nil)), metrics
+		}
+		x := r.start(file, listen)
+		x.reach(r.append(trigger("user-0", 1, 0)))
+		if !served {
+			if err := x.drain(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.broker.JS.DeleteStream(r.ctx(), broker.TriggersStream(0)); err != nil {
+			t.Fatal(err)
+		}
+		if !served {
+			x = r.start(file, listen)
+		}
+		wantHalt(t, x.wait(), "log is missing")
+		if n := said.count("state=halted"); n != 1 {
+			t.Errorf("served %t: %d lines say that it halted", served, n)
+		}
+		for _, part := range []string{"level=ERROR", "log is missing", "kept: ", "to do: "} {
+			if said.count(part) == 0 {
+				t.Errorf("served %t: nothing says %q", served, part)
+			}
+		}
+		if n := testutil.ToFloat64(metrics.halts.WithLabelValues("0")); n != 1 {
+			t.Errorf("served %t: %v halts", served, n)
 		}
 	}
 }
