@@ -2,8 +2,10 @@ package worker
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/worker/internal/adopt"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
@@ -73,6 +76,27 @@ func (f *fleet) halted(mates int) {
 			f.t.Errorf("it does not say what to type: %s", cause)
 		}
 	}
+}
+
+// counted is the sum of a counter's series that have all these values of labels.
+func (m *mate) counted(name string, labels ...string) (sum float64) {
+	m.t.Helper()
+	families, err := m.reg.Gather()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			var has []string
+			for _, l := range series.GetLabel() {
+				has = append(has, l.GetValue())
+			}
+			if f.GetName() == name && !slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(has, l) }) {
+				sum += series.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // goesOn holds the partition, after it was adopted and has got new triggers, to what its log leads to.
@@ -177,7 +201,7 @@ func TestAdopt(t *testing.T) {
 	before := f.last(torn)
 	f.typed(0, "pause", "-partition", fmt.Sprint(torn))
 	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", filepath.Join(f.dir, "b"), "-margin", "0")
-	if last := f.last(torn); last > before+1 { // but for a tick of the owner
+	if last := f.last(torn); last > before+2 { // but for a tick of the adoption, and one of the owner
 		t.Errorf("a file more took the log from %d to %d", before, last)
 	}
 	natstest.Eventually(t, func() bool { r := f.inspect()[torn]; return len(r.Halted) == 0 && r.Standby != "" }, "both have it again")
@@ -203,12 +227,84 @@ func TestAdoptWhatCameMeanwhile(t *testing.T) {
 	f.settled(a)
 	d := f.strike(a)
 	f.halted(1)
+	if out, all := a.counted("triggerd_worker_moves_total", "out", causeHalted), a.counted("triggerd_worker_halts_total"); out != 1 || all != 1 {
+		t.Errorf("%v moves out, %v halts", out, all)
+	}
 	f.sendRange(61, 65)
 	d.kept = f.last(torn)
 	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", t.TempDir(), "-margin", "50", "-seen", fmt.Sprint(d.lost))
 	f.halted(1) // its own file was not the one that was looked at
 	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", filepath.Join(f.dir, "a"), "-margin", "0")
 	d.goesOn(a, 66)
+}
+
+// adopted is an adoption as the command does it, of a directory of files.
+func (f *fleet) adopted(dir string, margin uint64, change func(*adopt.Deps)) error {
+	deps := adopt.Deps{Broker: f.broker}
+	change(&deps)
+	_, err := adopt.Run(f.ctx(), adopt.Config{Partition: torn, Path: filepath.Join(dir, "worker", "partition-1.db"), Margin: margin, Who: "ann"}, deps)
+	return err
+}
+
+// An adoption that is killed after any of its steps is done again from the start: nothing that was seen only before is forgotten.
+func TestAdoptAgainAfterACrash(t *testing.T) {
+	f := newFleet(t)
+	a := f.start("a")
+	f.settled(a)
+	d := f.strike(a)
+	f.halted(1)
+	a.drain()
+	killed := errors.New("killed")
+	for _, last := range adopt.Steps[:len(adopt.Steps)-1] {
+		err := f.adopted(t.TempDir(), 1, func(deps *adopt.Deps) { // no file knows what was lost, events do
+			deps.Failpoint = func(step string) error {
+				if step == last {
+					return killed
+				}
+				return nil
+			}
+		})
+		if !errors.Is(err, killed) {
+			t.Fatalf("after %s: %v", last, err)
+		}
+		if !f.order(torn).Paused() {
+			t.Errorf("after %s it is not paused", last)
+		}
+	}
+	if err := f.adopted(t.TempDir(), 3, func(*adopt.Deps) {}); err != nil {
+		t.Fatal(err)
+	}
+	d.goesOn(f.start("b"), 61)
+}
+
+// Of two adoptions the later one goes on, wherever the first one is; that changes nothing more, although the partition is run again by now.
+func TestAdoptTwiceAtOnce(t *testing.T) {
+	for _, at := range adopt.Steps[:len(adopt.Steps)-1] {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t)
+			a := f.start("a")
+			f.settled(a)
+			d := f.strike(a)
+			f.halted(1)
+			var other error
+			err := f.adopted(filepath.Join(f.dir, "a"), 50, func(deps *adopt.Deps) {
+				deps.Failpoint = func(step string) error {
+					if step == at {
+						other = f.adopted(filepath.Join(f.dir, "a"), 50, func(*adopt.Deps) {})
+						natstest.Eventually(t, func() bool { return f.inspect()[torn].State == "serving" }, "it is served")
+						f.sendRange(61, 65)
+						f.inFile(a)
+					}
+					return nil
+				}
+			})
+			if other != nil || !errors.Is(err, adopt.ErrInUse) {
+				t.Errorf("the first one %v, the second one %v", err, other)
+			}
+			d.goesOn(a, 66)
+		})
+	}
 }
 
 // Snapshots of what is lost are not believed: they are taken off the list, whereupon the partition begins with what there is.

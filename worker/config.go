@@ -44,6 +44,7 @@ type Config struct {
 	RestoreSpares     uint64        // messages: a file that fits is replaced by a snapshot only if that spares the replay of more
 	PartitionMaxBytes config.Bytes  // of a partition's file, at which checkpoints fail; 0 = no limit
 
+	HaltAfter    time.Duration // for how long a partition's log must be found wrong, again and again, until the partition halts
 	NoStandby    bool          // follow nothing, so that moves wait for the next owner to read its files, and the log
 	LeaveTimeout time.Duration // how long others may take to catch up with what is here when the worker is told to stop
 }
@@ -65,6 +66,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.SnapshotMaxBytes, "snapshot-max-bytes", "largest `size` of a file that is made a snapshot of, or restored from one")
 	fs.Uint64Var(&c.RestoreSpares, "restore-spares", c.RestoreSpares, "`number` of messages of which a snapshot must spare the replay to take the place of a file that fits")
 	fs.Var(&c.PartitionMaxBytes, "partition-max-bytes", "`size` of a partition's file at which checkpoints fail and applying pauses; 0 is no limit")
+	fs.DurationVar(&c.HaltAfter, "halt-after", c.HaltAfter, "`time` for which a broker must say, again and again, what halts a partition: that its log is missing, or ends too early")
 	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
 }
@@ -92,6 +94,7 @@ func (c *Config) Validate() error {
 	fault(filled.SnapshotMaxBytes < 1<<20, "-snapshot-max-bytes is %s, under 1MiB", filled.SnapshotMaxBytes.String())
 	fault(filled.PartitionMaxBytes != 0 && filled.PartitionMaxBytes < minPartitionBytes, "-partition-max-bytes is %s, neither 0 nor at least 16MiB", filled.PartitionMaxBytes.String())
 	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
+	fault(filled.HaltAfter < 0, "-halt-after is %s, under 0", filled.HaltAfter)
 	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
 	return errors.Join(faults...)
 }
@@ -110,6 +113,7 @@ func (c *Config) fill() {
 	set(&c.SnapshotMaxBytes, snapshot.DefaultMaxBytes)
 	set(&c.RestoreSpares, partition.DefaultRestoreSpares)
 	set(&c.DrainTimeout, partition.DefaultDrainTimeout)
+	set(&c.HaltAfter, partition.DefaultHaltAfter)
 	set(&c.LeaveTimeout, DefaultLeaveTimeout)
 }
 

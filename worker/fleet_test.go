@@ -26,6 +26,9 @@ import (
 
 const shares = 4 // partitions of a fleet
 
+// haltAfter is how long the workers of these tests doubt.
+const haltAfter = 200 * time.Millisecond
+
 var fleetSettings = broker.Settings{Partitions: shares, MemberTTL: 900 * time.Millisecond,
 	Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000}}
 
@@ -78,7 +81,7 @@ func (f *fleet) startVia(name, url string) *mate {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(testLog{f.t, name}, nil))
 	m := &mate{t: f.t, reg: prometheus.NewRegistry(), ended: make(chan struct{})}
-	cfg := Config{DataDir: filepath.Join(f.dir, name), CheckpointEvery: 50 * time.Millisecond, DrainTimeout: time.Second, LeaveTimeout: natstest.Patience}
+	cfg := Config{DataDir: filepath.Join(f.dir, name), CheckpointEvery: 50 * time.Millisecond, DrainTimeout: time.Second, LeaveTimeout: natstest.Patience, HaltAfter: haltAfter}
 	if f.change != nil {
 		f.change(&cfg)
 	}

@@ -12,6 +12,7 @@ const (
 	causeStart    = "start"
 	causeStopping = "stopping"
 	causePaused   = "paused"
+	causeHalted   = "halted"
 )
 
 // Directions of moves.

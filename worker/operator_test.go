@@ -8,13 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
@@ -98,6 +101,53 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("resume says %q", out)
 	}
 	f.audit(a, b, c)
+}
+
+// A pause that is over at once is over, whatever of it a worker has heard and when: nothing stays stopped, or is waited for.
+func TestPauseThatIsOverAtOnce(t *testing.T) {
+	f := newFleet(t)
+	a := f.start("a")
+	f.settled(a)
+	for range 10 {
+		for p := range shares {
+			if err := control.Pause(f.ctx(), f.broker, p, "ann", ""); err != nil {
+				t.Fatal(err)
+			}
+			if err := control.Resume(f.ctx(), f.broker, p, "ann", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f.settled(a)
+}
+
+// One that was not stopped for a pause, because the supervisor never saw it, goes on when the pause is over.
+func TestPauseThatTheSupervisorNeverSees(t *testing.T) {
+	_, b := ensure(t)
+	w, err := New(Config{DataDir: t.TempDir()}, Deps{Broker: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { w.orders.Run(ctx) })
+	if err := control.Pause(ctx, b, 1, "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	close(w.told)
+	allowed := make(chan struct{})
+	running.Go(func() { defer close(allowed); (&supervisor{Worker: w}).allowed(ctx, 1) })
+	natstest.Eventually(t, func() bool { return w.orders.Of(1).Paused() }, "it is heard of the pause")
+	if err := control.Resume(ctx, b, 1, "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-allowed:
+	case <-time.After(natstest.Patience):
+		t.Error("the partition is held for good")
+	}
 }
 
 // showsPause looks for the pause wherever people look.

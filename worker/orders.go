@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,16 +51,14 @@ func (s *supervisor) again(p int, cause string) {
 }
 
 // allowed waits until it is certain that partition p may be started: what the former run left is reported, and the leader has been asked what holds. It
-// returns when ctx ends as well.
+// returns when ctx ends as well. It waits a pause out, too.
 func (s *supervisor) allowed(ctx context.Context, p int) {
 	select {
 	case <-s.told:
 	case <-ctx.Done():
 		return
 	}
-	if order, err := s.orders.Await(ctx, p); err == nil && order.Paused() {
-		<-ctx.Done() // the supervisor hears of it as well
-	}
+	s.orders.AwaitStart(ctx, p) // the supervisor hears of a pause as well, and of one that is over already never
 }
 
 // guard is partition p's.
@@ -178,16 +175,6 @@ func (w *Worker) withPaused(list []partition.Status) []partition.Status {
 	}
 	slices.SortFunc(list, func(a, b partition.Status) int { return cmp.Compare(a.Partition, b.Partition) })
 	return list
-}
-
-// maxBrief is how much of a cause the others are told, in bytes.
-const maxBrief = 1024
-
-func brief(cause string) string {
-	if len(cause) > maxBrief {
-		cause = strings.ToValidUTF8(cause[:maxBrief], "") + "…"
-	}
-	return cause
 }
 
 // newOrderGauges shows what holds for each partition.

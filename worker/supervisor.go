@@ -188,11 +188,15 @@ func (s *supervisor) taken(p int) bool {
 // reap notes what has settled or ended, and forgets what was drained. What halted stays: it is not tried again by this process.
 func (s *supervisor) reap() {
 	for p, h := range s.partitions {
-		if serving := h.Serving(); serving != h.served && (serving || !h.Leading()) {
+		halted := h.State() == partition.Halted
+		if serving := h.Serving(); serving != h.served && (serving || !h.Leading() || halted) {
 			h.served = serving
+			if halted {
+				h.cause, h.released = causeHalted, s.deps.Now()
+			}
 			s.moved(p, h, serving)
 		}
-		if !h.ended() || h.State() == partition.Halted {
+		if !h.ended() || halted {
 			continue
 		}
 		s.mu.Lock()
@@ -216,7 +220,7 @@ func (s *supervisor) announce() {
 			follows = append(follows, p)
 		case state == partition.Halted:
 			halted = append(halted, p)
-			causes[p] = brief(h.Status().Cause)
+			causes[p] = h.Status().Cause
 		}
 	}
 	slices.Sort(serves)

@@ -168,6 +168,7 @@ func (w *Worker) config(p int) partition.Config {
 		SnapshotLogBytes: min(int64(w.cfg.SnapshotLogBytes), w.deps.Broker.Settings().TriggersMaxBytes/logParts),
 		RestoreSpares:    w.cfg.RestoreSpares,
 		DigestEvery:      w.cfg.DigestEvery,
+		HaltAfter:        w.cfg.HaltAfter,
 		DrainTimeout:     w.cfg.DrainTimeout,
 	}
 }

@@ -145,7 +145,7 @@ func TestLogIsPurgedTooFar(t *testing.T) {
 		"the same files": {f.dir, "not in the log any more"},
 		"no files":       {t.TempDir(), "does not begin with its first message"},
 	} {
-		w := f.worker("-data-dir", c.dir)
+		w := f.worker("-data-dir", c.dir, "-halt-after", "200ms")
 		natstest.Eventually(t, func() bool { return f.partitions(w.admin, "")[0].State == "halted" }, "the worker to halt with "+name)
 		if page := f.partitions(w.admin, "")[0]; !strings.Contains(page.Cause, c.says) {
 			t.Errorf("with %s the worker says %q", name, page.Cause)

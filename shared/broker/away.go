@@ -27,10 +27,10 @@ var awayCodes = []jetstream.ErrorCode{
 // asked next: only trying again tells.
 var errOvertaken = errors.New("somebody else is writing the same")
 
-// awayErrors are the client's own, and errOvertaken.
+// awayErrors are the client's own, and those of nobody who could tell.
 var awayErrors = []error{
 	nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded,
-	jetstream.ErrNoStreamResponse, context.DeadlineExceeded, errOvertaken,
+	jetstream.ErrNoStreamResponse, context.DeadlineExceeded, errOvertaken, errNoLeader, errUnread,
 }
 
 // away says whether an error is one of a broker that may yet come (back).

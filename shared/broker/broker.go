@@ -5,7 +5,8 @@
 //
 // Every process calls Ensure once, before anything else, and CheckLog after every reconnect; a command that only looks, or decides, calls Open.
 // LastSeq, Extent, Message, LastEvents, KVGet, LastOf and NextOf read from the stream's leader, so they see all that was acknowledged before
-// they were called.
+// they were called. That is as far as leaders know: one that was cut off or frozen takes itself for the leader for some seconds more (a group of three
+// gives that up after 10 to 20 s). So what a read lacks may be acted on if that does no harm, or if it is lacking for longer than that.
 //
 // # Identity
 //
@@ -118,11 +119,7 @@ func (b *Broker) Message(ctx context.Context, p int, seq uint64) (*jetstream.Raw
 
 // LastEvents reads the last message of EVENTS-p from the leader; nil if there is none yet.
 func (b *Broker) LastEvents(ctx context.Context, p int) (*jetstream.RawStreamMsg, error) {
-	msg, err := b.read(ctx, EventsStream(p), messageQuery{LastBySubject: EventsSubject(p)})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	return msg, err
+	return b.lastOrNone(ctx, EventsStream(p), EventsSubject(p))
 }
 
 // KVGet reads a key from the leader of its bucket, where jetstream's own Get may ask a follower that is behind. The
@@ -148,12 +145,9 @@ type entry struct {
 
 func (b *Broker) entryOf(ctx context.Context, bucket, key string) (entry, error) {
 	e := entry{bucket: bucket, key: key}
-	msg, err := b.read(ctx, bucketStreamPrefix+bucket, messageQuery{LastBySubject: bucketSubject(bucket, key)})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return e, nil
-	}
-	if err != nil {
-		return entry{}, err
+	msg, err := b.lastOrNone(ctx, bucketStreamPrefix+bucket, bucketSubject(bucket, key))
+	if err != nil || msg == nil {
+		return e, err
 	}
 	e.value, e.revision = msg.Data, msg.Sequence
 	e.live = msg.Header.Get("KV-Operation") == "" && msg.Header.Get("Nats-Marker-Reason") == "" // else deleted, purged or expired

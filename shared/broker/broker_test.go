@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 var limits = record.Limits{Machine: 1, MaxUserBytes: 524288, MaxPending: 1000, OutcomesKeep: 3600000}
 
 func settings(partitions int) broker.Settings {
-	return broker.Settings{Partitions: partitions, Limits: limits}
+	return broker.Settings{Partitions: partitions, Limits: limits, MissingFor: 200 * time.Millisecond}
 }
 
 func ensure(t *testing.T, nc *nats.Conn, s broker.Settings) *broker.Broker {

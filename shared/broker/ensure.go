@@ -24,7 +24,7 @@ const (
 // the streams with their log ids, the first record of each log. Idempotent, safe to run from several processes at once. It reads
 // before it writes: a user who may not make anything is content with what is there, and waits for what is not.
 //
-// It refuses with ErrPartitions another partition count, with ErrLogMissing a known stream that is gone, and with
+// It refuses with ErrPartitions another partition count, with ErrLogMissing a known stream that is gone for Settings.MissingFor, and with
 // ErrLogForeign one that is another; what else differs from s is logged, put right where that loses nothing, and kept for
 // Differences. While the broker is away, or elects, it tries until ctx ends.
 func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) (*Broker, error) {
@@ -129,15 +129,21 @@ func (e *ensurer) write(ctx context.Context, have entry, value []byte) error {
 
 // patiently repeats an idempotent step while the broker is away, until ctx ends.
 func (e *ensurer) patiently(ctx context.Context, what string, step func(context.Context) error) error {
+	var missing time.Time // since
 	for warned := false; ; {
 		err := within(ctx, step)
 		if err == nil {
 			return nil
 		}
 		pause := retryInterval
-		if errors.Is(err, errNotMade) {
+		switch {
+		case errors.Is(err, errNotMade):
 			pause = waitInterval
-		} else if !away(err) || ctx.Err() != nil {
+		case errors.Is(err, ErrLogMissing) && ctx.Err() == nil && (missing.IsZero() || time.Since(missing) < e.settings.MissingFor):
+			if missing.IsZero() {
+				missing = time.Now()
+			}
+		case !away(err) || ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if !warned && !errors.Is(err, errOvertaken) {
@@ -155,6 +161,10 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 func (e *ensurer) warn(what string, err error) {
 	if errors.Is(err, errNotMade) {
 		e.log.Warn("deployment is not complete, and this user may not complete it: waiting for one who may, such as a worker", "step", what, "error", err)
+		return
+	}
+	if errors.Is(err, ErrLogMissing) {
+		e.log.Warn("broker says that a known log is missing, asking again before that is believed", "step", what, "for", e.settings.MissingFor, "error", err)
 		return
 	}
 	e.log.Warn("broker is away, trying again", "step", what, "error", err)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,16 +11,11 @@ import (
 // Extent asks the stream's leader for the first and the last sequence of TRIGGERS-p. In a log that holds nothing the first one is that of the next
 // message, so it is beyond the last one.
 func (b *Broker) Extent(ctx context.Context, p int) (first, last uint64, err error) {
-	var reply struct {
-		State struct {
-			FirstSeq uint64 `json:"first_seq"`
-			LastSeq  uint64 `json:"last_seq"`
-		} `json:"state"`
-	}
-	if err := b.ask(ctx, "$JS.API.STREAM.INFO."+TriggersStream(p), nil, &reply); err != nil {
+	info, err := b.info(ctx, TriggersStream(p))
+	if err != nil {
 		return 0, 0, fmt.Errorf("read extent of %s: %w", TriggersStream(p), err)
 	}
-	return reply.State.FirstSeq, reply.State.LastSeq, nil
+	return info.State.FirstSeq, info.State.LastSeq, nil
 }
 
 // Trim drops what is before seq from TRIGGERS-p; the message at seq stays, and must be there. It is an unfiltered purge, the only one that does
@@ -52,4 +48,27 @@ func (b *Broker) LastOf(ctx context.Context, stream, subject string) (*jetstream
 // NextOf reads the first message of a subject at seq or after it from the leader of a stream. jetstream.ErrMsgNotFound if there is none.
 func (b *Broker) NextOf(ctx context.Context, stream, subject string, seq uint64) (*jetstream.RawStreamMsg, error) {
 	return b.read(ctx, stream, messageQuery{Seq: seq, NextBySubject: subject})
+}
+
+// errUnread: the broker answers in the same way whether there is no message or it cannot be read, as by a server that is about to stop.
+var errUnread = errors.New("there is a message, and it could not be read")
+
+// lastOrNone reads the last message of a subject from the leader of a stream; nil if it is certain that there is none: the index, which is in memory, says
+// so as well. One that came in between is read.
+func (b *Broker) lastOrNone(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	for again := false; ; again = true {
+		msg, err := b.LastOf(ctx, stream, subject)
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return msg, err
+		}
+		info, err := b.infoOf(ctx, stream, subject)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read message of %s: %w", stream, err)
+		case info.State.Subjects[subject] == 0:
+			return nil, nil
+		case again:
+			return nil, fmt.Errorf("read message of %s: %w", stream, errUnread)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -108,6 +109,27 @@ type lines chan string
 func (l lines) Write(line []byte) (int, error) {
 	l <- string(line)
 	return len(line), nil
+}
+
+// A broker that does not know a log for a moment, as one that has just started may, is asked again.
+func TestEnsureAsksAgainForAMissingLog(t *testing.T) {
+	nc := natstest.Start(t).Connect()
+	b := ensure(t, nc, settings(1))
+	log := natstest.TakeBackup(t, nc, broker.TriggersStream(0))
+	drop(t, b, broker.TriggersStream(0))
+	said, done := make(chan string, 100), make(chan error, 1)
+	patient := settings(1)
+	patient.MissingFor = time.Hour
+	go func() {
+		_, err := broker.Ensure(t.Context(), nc, patient, slog.New(slog.NewTextHandler(lines(said), nil)))
+		done <- err
+	}()
+	awaitLine(t, said, done, "known log is missing")
+	log.Restore(t, nc)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	checkFirstRecord(t, b, 0)
 }
 
 func TestEnsureEndsWithItsContext(t *testing.T) {

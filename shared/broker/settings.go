@@ -34,6 +34,8 @@ const (
 
 	// DefaultMemberTTL is after which time a worker that is not heard of is gone.
 	DefaultMemberTTL = 6 * time.Second
+	// DefaultMissingFor is longer than brokers that have just started need to find their streams, or to elect who knows.
+	DefaultMissingFor = 10 * time.Second
 	// MinMemberTTL is the least age that the server accepts, times the renewals that fit in a TTL.
 	MinMemberTTL = 300 * time.Millisecond
 )
@@ -51,6 +53,7 @@ type Settings struct {
 	Limits            record.Limits // first record of every log
 	DuplicateWindow   time.Duration // of TRIGGERS-p; 0 = default
 	MemberTTL         time.Duration // how long a key of BucketMembers lives unless it is renewed; 0 = default
+	MissingFor        time.Duration // how long Ensure must be told that a known log is missing before it believes that; 0 = default
 }
 
 // ReservedBytes is the storage that the streams and buckets of s reserve on each replica: what JetStream's store must be
@@ -87,6 +90,7 @@ func (s Settings) withDefaults() Settings {
 	s.SnapshotsMaxBytes = orDefault(s.SnapshotsMaxBytes, DefaultSnapshotsMaxBytes)
 	s.DuplicateWindow = orDefault(s.DuplicateWindow, DefaultDuplicateWindow)
 	s.MemberTTL = orDefault(s.MemberTTL, DefaultMemberTTL)
+	s.MissingFor = orDefault(s.MissingFor, DefaultMissingFor)
 	return s
 }
 

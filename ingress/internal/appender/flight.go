@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func judge(msg *nats.Msg) (verdict, uint64, error) {
 	switch err := json.Unmarshal(msg.Data, &ack); {
 	case err != nil:
 		return unclear, 0, nil
-	case ack.Error != nil && ack.Error.ErrorCode == codeDuplicateInFlight:
+	case ack.Error != nil && proves(ack.Error) == unclear:
 		return unclear, 0, nil
 	case ack.Error != nil:
 		return refused, 0, fmt.Errorf("log refuses: %s (%d)", ack.Error.Description, ack.Error.ErrorCode)
@@ -64,8 +65,28 @@ func judge(msg *nats.Msg) (verdict, uint64, error) {
 	return stored, ack.Sequence, nil
 }
 
-// codeDuplicateInFlight is a cluster's answer to a copy of a message that is just being stored.
-const codeDuplicateInFlight = 10158
+// Answers of JetStream that say no, and not that nothing was stored.
+const (
+	// codeDuplicateInFlight is a cluster's answer to a copy of a message that is just being stored.
+	codeDuplicateInFlight = 10158
+	// codeStoreFailed says that the leader could not store the message. If it has no room nobody has; but of a leader that is about to stop the
+	// message may be agreed on already, and be stored by the others.
+	codeStoreFailed = 10077
+)
+
+// noRoom are the reasons of codeStoreFailed that are the log's own limits, which are the same on all its servers.
+var noRoom = []string{"maximum bytes exceeded", "maximum messages exceeded", "message too large"}
+
+// proves says what a refusal proves.
+func proves(e *jetstream.APIError) verdict {
+	switch {
+	case e.ErrorCode == codeDuplicateInFlight:
+		return unclear
+	case e.ErrorCode == codeStoreFailed && !slices.Contains(noRoom, e.Description):
+		return unclear
+	}
+	return refused
+}
 
 // unsent are the errors of publishing that the client gives before it has taken anything of the message.
 var unsent = []error{

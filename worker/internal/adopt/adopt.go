@@ -33,6 +33,9 @@ type Config struct {
 type Deps struct {
 	Broker *broker.Broker
 	Say    func(format string, args ...any) // tells the operator what is done, a line at a time
+
+	// Failpoint, if set, is called after each step. An error ends Run there, as a crash would. For tests.
+	Failpoint func(step string) error
 }
 
 // Report is what was done.
@@ -46,6 +49,9 @@ type Report struct {
 	Gone   int    // snapshots taken off the list
 }
 
+// Steps in their order.
+var Steps = []string{"take", "look", "compare", "fill", "mark", "clear", "release"}
+
 // ErrInUse: somebody runs the partition, or may begin to.
 var ErrInUse = errors.New("partition is in use")
 
@@ -54,6 +60,9 @@ type run struct {
 	Config
 	Deps
 	report Report
+	word   uint64            // the order by which the partition is this run's
+	first  uint64            // where the log begins
+	end    uint64            // of EVENTS-p, when it was compared
 	file   *store.Checkpoint // of this log; nil: there is none
 	fits   fitness           // of the file
 
@@ -68,8 +77,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Report, error) {
 		deps.Say = func(string, ...any) {}
 	}
 	r := &run{Config: cfg, Deps: deps}
-	for _, step := range []func(context.Context) error{r.quiet, r.look, r.compare, r.fill, r.clear, r.resume} {
-		if err := step(ctx); err != nil {
+	for i, step := range []func(context.Context) error{r.take, r.look, r.compare, r.fill, r.mark, r.clear, r.release} {
+		err := step(ctx)
+		if err == nil && deps.Failpoint != nil {
+			err = deps.Failpoint(Steps[i])
+		}
+		if err != nil {
 			return r.report, fmt.Errorf("adopt log of partition %d: %w", cfg.Partition, err)
 		}
 	}
@@ -79,8 +92,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Report, error) {
 // Pause between two looks for who runs the partition.
 const lookEvery = 100 * time.Millisecond
 
-// quiet sees to it that nobody runs the partition, and nobody begins to.
-func (r *run) quiet(ctx context.Context) error {
+// take sees to it that nobody runs the partition, and nobody begins to. The order that it leaves is this run's alone: another one that takes the partition
+// ends this one.
+func (r *run) take(ctx context.Context) error {
 	order, err := control.Read(ctx, r.Broker, r.Partition)
 	if err != nil {
 		return err
@@ -95,10 +109,10 @@ func (r *run) quiet(ctx context.Context) error {
 				return fmt.Errorf("%w: it is not paused, and worker %s on %s has not halted it: worker pause -partition %d", ErrInUse, m.ID, m.Host, r.Partition)
 			}
 		}
-		if err := control.Pause(ctx, r.Broker, r.Partition, r.Who, "its log is being adopted"); err != nil {
-			return err
-		}
-		r.Say("partition %d is halted everywhere, and paused now", r.Partition)
+		r.Say("partition %d is halted everywhere, and is paused now", r.Partition)
+	}
+	if r.word, err = control.Take(ctx, r.Broker, r.Partition, r.Who, "its log is being adopted"); err != nil {
+		return err
 	}
 	for {
 		by, err := r.runs(ctx)
@@ -111,6 +125,19 @@ func (r *run) quiet(ctx context.Context) error {
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// mine sees whether the partition still is this run's, before something is changed.
+func (r *run) mine(ctx context.Context) error {
+	order, err := control.Read(ctx, r.Broker, r.Partition)
+	if err == nil && order.Revision != r.word {
+		err = r.overtaken(order.Word.Who)
+	}
+	return err
+}
+
+func (r *run) overtaken(who string) error {
+	return fmt.Errorf("%w: %s has paused, resumed or adopted it meanwhile; this adoption has stopped where it was: if it is still needed, begin again", ErrInUse, who)
 }
 
 // runs says who runs the partition; empty: nobody.
@@ -133,11 +160,18 @@ func (r *run) runs(ctx context.Context) (string, error) {
 
 // look finds out what there is, and the highest position seen in it.
 func (r *run) look(ctx context.Context) error {
+	if err := r.mine(ctx); err != nil {
+		return err
+	}
 	if err := r.Broker.CheckLog(ctx, r.Partition); err != nil {
 		return err
 	}
-	last, err := r.Broker.LastSeq(ctx, r.Partition)
+	// What a leader says of its log may be old, if it was cut off. What it acknowledges is not.
+	last, err := r.append(ctx, 1)
 	if err != nil {
+		return fmt.Errorf("append a tick: %w", err)
+	}
+	if r.first, _, err = r.Broker.Extent(ctx, r.Partition); err != nil {
 		return err
 	}
 	r.report.Found, r.report.Ended = last, last
@@ -184,6 +218,9 @@ func (r *run) lookAtFile(ctx context.Context) error {
 
 // clear puts the file aside if it does not fit, and takes the snapshots that do not off the list.
 func (r *run) clear(ctx context.Context) error {
+	if err := r.mine(ctx); err != nil {
+		return err
+	}
 	if r.file != nil && r.fits == lost {
 		aside := fmt.Sprintf("%s.adopted-%s", r.Path, time.Now().UTC().Format("20060102T150405.000000000"))
 		if err := os.Rename(r.Path, aside); err != nil {
@@ -204,8 +241,12 @@ func (r *run) clear(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) resume(ctx context.Context) error {
-	if err := control.Resume(ctx, r.Broker, r.Partition, r.Who, "its log was adopted"); err != nil {
+func (r *run) release(ctx context.Context) error {
+	err := control.Release(ctx, r.Broker, r.Partition, r.word, r.Who, "its log was adopted")
+	if errors.Is(err, control.ErrOvertaken) {
+		return r.overtaken("somebody")
+	}
+	if err != nil {
 		return err
 	}
 	r.Say("partition %d is resumed", r.Partition)

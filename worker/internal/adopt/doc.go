@@ -11,18 +11,21 @@
 //
 // # Ordering
 //
-// The partition is paused, or halted everywhere, and nobody runs it; where it is only halted it is paused for the time. Then:
+// The partition is paused, or halted everywhere, and nobody runs it. It is paused anew: the revision of that order is what makes the partition this
+// run's. Then:
 //
-//   - The log is the known one.
+//   - The log is the known one, and takes a tick: what a leader says of its end may be old, what it acknowledges is not.
 //   - The highest position that anybody has seen is found: the end of the log, the file, the snapshots, the events, and what the operator says.
 //   - A base that fits (the file, a snapshot, or the first message of the log) is replayed to the end of the log, and the events that follow
 //     are compared with those in EVENTS-p, newest first: up to where the two agree nothing is lost.
-//   - If EVENTS-p goes on after that, an empty message there says at which number events go on.
 //   - Ticks are appended until the log ends beyond the highest position seen, by Config.Margin.
+//   - If EVENTS-p goes on after what the two agree on, an empty message there says at which number events go on. This comes after the ticks: behind
+//     it nobody looks for positions any more.
 //   - A file that does not fit is put aside, snapshots that do not fit are taken off the list.
 //   - The partition is resumed.
 //
-// Each step can be repeated, and so can all: what fails half-way is done again from the start.
+// Each step can be repeated, and so can all: what fails half-way, or is killed, is done again from the start. Every run leaves out Config.Margin sequences
+// more.
 //
 // # What it cannot do
 //
@@ -32,9 +35,11 @@
 //
 // # Failure
 //
-// Run says what it did until then. It refuses while somebody runs the partition, and a log that is not the known one.
+// Run says what it did until then. It refuses while somebody runs the partition, and a log that is not the known one. A server that elects a leader
+// is waited for while ticks are appended; elsewhere Run ends, and is to be begun again.
 //
 // # Concurrency
 //
-// One Run at a time for a partition.
+// Of several Runs for a partition, on whatever machines, the one that took it last goes on; the others end before their next change with ErrInUse, and so
+// does one whose partition an operator pauses or resumes meanwhile.
 package adopt

@@ -3,11 +3,9 @@ package adopt
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,7 +15,7 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
-// compare finds up to where log and EVENTS-p agree, and marks that there if EVENTS-p goes on.
+// compare finds up to where log and EVENTS-p agree, and on the way what positions were seen.
 func (r *run) compare(ctx context.Context) error {
 	d, err := r.replay(ctx)
 	if err != nil {
@@ -47,11 +45,10 @@ func (r *run) compare(ctx context.Context) error {
 	}
 	r.report.Events = agreed
 	r.Say("the log leads to event %d, %s holds up to %d, and they agree up to %d", d.last(), broker.EventsStream(r.Partition), number, agreed)
-	if agreed == number {
-		return nil
+	if agreed < number {
+		r.report.Marked, r.end = number, end.Sequence
 	}
-	r.report.Marked = number
-	return r.mark(ctx, agreed, end.Sequence)
+	return nil
 }
 
 // agree walks EVENTS-p backwards to the last event that the log leads to. On the way the positions of those that it does not are seen.
@@ -131,8 +128,16 @@ func eventsOf(msg *jetstream.RawStreamMsg) (events []json.RawMessage, err error)
 	return events, nil
 }
 
-// mark puts a message without events into EVENTS-p, which says at which number they go on.
-func (r *run) mark(ctx context.Context, number, after uint64) error {
+// mark puts a message without events into EVENTS-p if that goes on beyond what the log leads to. It says at which number events go on. It comes after fill:
+// once it is there nobody sees any more which positions followed by events are lost.
+func (r *run) mark(ctx context.Context) error {
+	if r.report.Marked == 0 {
+		return nil
+	}
+	if err := r.mine(ctx); err != nil {
+		return err
+	}
+	number, after := r.report.Events, r.end
 	text := strconv.FormatUint(number, 10)
 	msg := &nats.Msg{Subject: broker.EventsSubject(r.Partition), Data: []byte("[]"), Header: nats.Header{
 		partition.HeaderFirstEvent:      []string{text},
@@ -147,48 +152,4 @@ func (r *run) mark(ctx context.Context, number, after uint64) error {
 	}
 	r.Say("message %d of %s says that events go on after %d", ack.Sequence, broker.EventsStream(r.Partition), number)
 	return nil
-}
-
-// ticksAtOnce bounds the ticks that are not acknowledged.
-const ticksAtOnce = 256
-
-// fill appends ticks until the log ends beyond the highest position seen.
-func (r *run) fill(ctx context.Context) error {
-	target := r.report.Seen + r.Margin
-	for r.report.Ended < target {
-		n := min(target-r.report.Ended, ticksAtOnce)
-		acks := make([]jetstream.PubAckFuture, 0, n)
-		for range n {
-			ack, err := r.tick()
-			if err != nil {
-				return fmt.Errorf("append ticks up to %d, at %d: %w", target, r.report.Ended, err)
-			}
-			acks = append(acks, ack)
-		}
-		for _, ack := range acks {
-			if err := r.await(ctx, ack); err != nil {
-				return fmt.Errorf("append ticks up to %d, at %d: %w", target, r.report.Ended, err)
-			}
-		}
-	}
-	r.Say("the log ends at %d, beyond what was seen by %d", r.report.Ended, r.report.Ended-r.report.Seen)
-	return nil
-}
-
-func (r *run) tick() (jetstream.PubAckFuture, error) {
-	tick := record.Record{Kind: record.Tick}
-	batch := record.Batch{Writer: "adopt", Time: time.Now().UnixMilli(), Count: 1, Payload: tick.AppendTo(nil)}
-	return r.Broker.JS.PublishMsgAsync(&nats.Msg{Subject: broker.TriggersSubject(r.Partition), Header: batch.Header(), Data: batch.Payload})
-}
-
-func (r *run) await(ctx context.Context, ack jetstream.PubAckFuture) error {
-	select {
-	case a := <-ack.Ok():
-		r.report.Ended = max(r.report.Ended, a.Sequence)
-		return nil
-	case err := <-ack.Err():
-		return err
-	case <-ctx.Done():
-		return errors.Join(errors.New("no acknowledgement in time"), ctx.Err())
-	}
 }

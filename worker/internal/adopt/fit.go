@@ -3,6 +3,7 @@ package adopt
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,10 +26,13 @@ func (r *run) fit(ctx context.Context, id store.Identity) (fitness, error) {
 	if id.Seq > r.report.Found {
 		return lost, nil
 	}
+	if id.Seq < r.first {
+		return old, nil
+	}
 	msg, err := r.Broker.Message(ctx, r.Partition, id.Seq)
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return old, nil
+	case errors.Is(err, jetstream.ErrMsgNotFound): // as a server says that is about to stop; nothing may follow from it
+		return lost, fmt.Errorf("message %d is within the log, and the broker cannot read it: %w: try again", id.Seq, err)
 	case err != nil:
 		return lost, err
 	case msg.Time.UnixNano() == id.Time && xxhash.Sum64(msg.Data) == id.Hash:
@@ -81,14 +85,11 @@ func (r *run) lay(ctx context.Context, scratch string) error {
 		}
 		r.Say("%v", err)
 	}
-	_, err := r.Broker.Message(ctx, r.Partition, 1)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	if r.first > 1 {
 		return errNoBase
 	}
-	if err == nil {
-		r.Say("replaying from the first message")
-	}
-	return err
+	r.Say("replaying from the first message")
+	return nil
 }
 
 var errNoBase = errors.New("nothing to begin with: neither the file nor a snapshot fits, and the log does not begin with its first message: " +

@@ -189,6 +189,34 @@ func TestAwaitAsksTheLeader(t *testing.T) {
 	}
 }
 
+// Whoever waits to start a partition is let go when a pause is over, although nobody else has looked at the pause.
+func TestAwaitStart(t *testing.T) {
+	_, b := setUp(t)
+	o := follow(t, b, Config{})
+	o.AwaitStart(t.Context(), 0)
+	pause(t, b, 0)
+	started := make(chan struct{})
+	go func() { defer close(started); o.AwaitStart(t.Context(), 0) }()
+	until(t, func() bool { return o.Of(0).Paused() }, "it is heard of the pause")
+	select {
+	case <-started:
+		t.Error("what is paused was let start")
+	default:
+	}
+	resume(t, b, 0)
+	select {
+	case <-started:
+	case <-time.After(natstest.Patience):
+		t.Error("what is resumed was not let start")
+	}
+	pause(t, b, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); o.AwaitStart(ctx, 0) }()
+	cancel()
+	<-ended
+}
+
 func TestGuilt(t *testing.T) {
 	crash := func(home, run string) End { return End{Home: home, Run: run, Kind: KindCrash} }
 	killed := func(home, run string) End { return End{Home: home, Run: run, Kind: KindKilled} }

@@ -42,6 +42,7 @@ type Orders struct {
 	mu     sync.Mutex
 	board  board
 	listed bool
+	turned chan struct{} // closed with the next change
 }
 
 // New does not touch the broker yet. Until Run has listed the bucket, or Await has read a partition's keys, nothing is known to hold.
@@ -55,7 +56,7 @@ func New(cfg Config, deps Deps) *Orders {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	o := &Orders{cfg: cfg, deps: deps, changed: make(chan struct{}, 1), orders: make([]atomic.Pointer[Order], deps.Broker.Partitions())}
+	o := &Orders{cfg: cfg, deps: deps, changed: make(chan struct{}, 1), turned: make(chan struct{}), orders: make([]atomic.Pointer[Order], deps.Broker.Partitions())}
 	for p := range o.orders {
 		o.orders[p].Store(&Order{})
 	}
@@ -75,7 +76,10 @@ func (o *Orders) Known() bool {
 // Changed gets something after changes, and when the bucket was listed for the first time. One thing in it may stand for several changes.
 func (o *Orders) Changed() <-chan struct{} { return o.changed }
 
+// tell wakes those who wait for a change. The lock is held.
 func (o *Orders) tell() {
+	close(o.turned)
+	o.turned = make(chan struct{})
 	select {
 	case o.changed <- struct{}{}:
 	default:
@@ -96,6 +100,30 @@ func (o *Orders) Await(ctx context.Context, p int) (*Order, error) {
 		o.deps.Logger.Debug("orders were not read", "partition", p, "cause", err)
 		rest(ctx, pause)
 	}
+}
+
+// AwaitStart waits until partition p may be started: its keys were read from the leader, and it is not paused, or not any more. It returns when ctx ends as
+// well. Whoever looks at Of after each Changed may see a pause and its end as one change, or nothing at all.
+func (o *Orders) AwaitStart(ctx context.Context, p int) {
+	for {
+		turn := o.turn()
+		order, err := o.Await(ctx, p)
+		if err != nil || !order.Paused() {
+			return
+		}
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// turn is closed with the next change.
+func (o *Orders) turn() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.turned
 }
 
 func (o *Orders) ask(ctx context.Context, p int) error {

@@ -47,12 +47,39 @@ func readKey(ctx context.Context, b *broker.Broker, key string) (entry, error) {
 
 // Pause makes whoever runs partition p drain it, and nobody start it, until Resume.
 func Pause(ctx context.Context, b *broker.Broker, p int, who, reason string) error {
+	_, err := Take(ctx, b, p, who, reason)
+	return err
+}
+
+// Take is Pause for whoever works on a paused partition: while the order's Revision is the one returned, nobody else has spoken.
+func Take(ctx context.Context, b *broker.Broker, p int, who, reason string) (revision uint64, err error) {
 	return say(ctx, b, p, Word{Version: version, Paused: true, Who: who, Reason: clip(reason), At: time.Now().UTC()})
+}
+
+// ErrOvertaken: somebody else has spoken meanwhile.
+var ErrOvertaken = errors.New("somebody else has said what is to become of the partition")
+
+// Release is Resume for whoever took a partition, if nobody else has spoken meanwhile: ErrOvertaken.
+func Release(ctx context.Context, b *broker.Broker, p int, taken uint64, who, reason string) error {
+	return takeBack(ctx, b, p, who, reason, func(kv jetstream.KeyValue, word []byte) error {
+		_, err := kv.Update(ctx, pauseKey(p), word, taken)
+		if errors.Is(err, jetstream.ErrKeyExists) {
+			return ErrOvertaken
+		}
+		return err
+	})
 }
 
 // Resume takes a pause back, clears the partition's quarantine, and makes workers that have halted the partition try again. It does so
 // also where nothing was paused.
 func Resume(ctx context.Context, b *broker.Broker, p int, who, reason string) error {
+	return takeBack(ctx, b, p, who, reason, func(kv jetstream.KeyValue, word []byte) error {
+		_, err := kv.Put(ctx, pauseKey(p), word)
+		return err
+	})
+}
+
+func takeBack(ctx context.Context, b *broker.Broker, p int, who, reason string, write func(jetstream.KeyValue, []byte) error) error {
 	kv, err := bucket(ctx, b)
 	if err != nil {
 		return err
@@ -64,18 +91,21 @@ func Resume(ctx context.Context, b *broker.Broker, p int, who, reason string) er
 			return fmt.Errorf("clear quarantine of partition %d: %w", p, err)
 		}
 	}
-	return say(ctx, b, p, Word{Version: version, Who: who, Reason: clip(reason), At: time.Now().UTC()})
-}
-
-func say(ctx context.Context, b *broker.Broker, p int, w Word) error {
-	kv, err := bucket(ctx, b)
-	if err != nil {
-		return err
-	}
-	if _, err := kv.Put(ctx, pauseKey(p), encode(w)); err != nil {
+	if err := write(kv, encode(Word{Version: version, Who: who, Reason: clip(reason), At: time.Now().UTC()})); err != nil {
 		return fmt.Errorf("put key %s of bucket %s: %w", pauseKey(p), broker.BucketControl, err)
 	}
 	return nil
+}
+
+func say(ctx context.Context, b *broker.Broker, p int, w Word) (revision uint64, err error) {
+	kv, err := bucket(ctx, b)
+	if err == nil {
+		revision, err = kv.Put(ctx, pauseKey(p), encode(w))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("put key %s of bucket %s: %w", pauseKey(p), broker.BucketControl, err)
+	}
+	return revision, nil
 }
 
 // Report says that a process ended while it applied a message, and returns the position as a suspect with all that is known against it. A

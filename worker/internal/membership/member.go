@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,11 +25,38 @@ type Member struct {
 	Follows []int     `json:"follows,omitempty"` // partitions for which it stands by, caught up
 	Halted  []int     `json:"halted,omitempty"`  // partitions that it owned and gave up
 
-	Causes map[int]string `json:"causes,omitempty"` // of Halted, for people
+	Causes map[int]string `json:"causes,omitempty"` // of Halted, for people; bounded: see Say
 }
 
 // Serving says whether the member answers for partition p.
 func (m Member) Serving(p int) bool { return slices.Contains(m.Serves, p) }
+
+// Bounds of what a member says. Its key is written several times in a TTL, and a value that the broker refuses would make a live member look dead.
+const (
+	MaxCause  = 1024     // bytes of one cause
+	maxCauses = 32 << 10 // bytes of all of them, as they are written
+	maxValue  = 64 << 10 // bytes of a key's value: causes, and the numbers of all partitions that there can be
+)
+
+// causeElsewhere is said instead of a cause for which there is no room.
+const causeElsewhere = "see its log"
+
+// bound cuts the causes: long ones at their end, and of many all but the first.
+func (m *Member) bound() {
+	m.Causes = maps.Clone(m.Causes)
+	left := maxCauses
+	for _, p := range slices.Sorted(maps.Keys(m.Causes)) {
+		cause := m.Causes[p]
+		if len(cause) > MaxCause {
+			cause = strings.ToValidUTF8(cause[:MaxCause], "") + "…"
+		}
+		written, err := json.Marshal(cause)
+		if left -= len(written); err != nil || left < 0 {
+			cause, left = causeElsewhere, 0
+		}
+		m.Causes[p] = cause
+	}
+}
 
 func (m Member) encode() []byte {
 	data, err := json.Marshal(m)

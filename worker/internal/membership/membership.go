@@ -183,12 +183,14 @@ func (m *Membership) GoneSince(id string) (time.Time, bool) {
 // known: the lock is held.
 func (m *Membership) known() bool { return m.roster != nil && m.roster.listed && m.stored != 0 }
 
-// Say changes what this worker tells the others, and tells it at once if it is something new. ID and Home cannot be changed.
+// Say changes what this worker tells the others, and tells it at once if it is something new. ID and Home cannot be changed; long
+// Causes are cut, and of many the first are told, so that the key stays small enough to be renewed.
 func (m *Membership) Say(change func(self *Member)) {
 	m.mu.Lock()
 	next := m.self.clone()
 	change(&next)
 	next.ID, next.Home, next.Version = m.self.ID, m.self.Home, Version
+	next.bound()
 	same := slices.Equal(m.self.encode(), next.encode())
 	m.self = next
 	m.mu.Unlock()

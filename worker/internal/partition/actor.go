@@ -35,8 +35,7 @@ type actor struct {
 	outbox   outbox
 	sender   sender
 	sendAt   time.Time // when the next parcel that is not full may leave, by the real clock
-	overtook place     // the end of EVENTS-p when it was beyond what is derived here; number 0: it is not
-	overSeq  uint64    // once this is applied, that must be derived; 0: not known yet
+	overtook overtook
 
 	generation *generation // frozen, not committed yet
 	committed  chan error
@@ -59,8 +58,9 @@ func newActor(p *Partition) *actor {
 	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), suspicion: make(chan error, 1), born: p.deps.Now(), stopSource: func() {}}
 	a.work, a.cancel = context.WithCancel(context.Background())
 	a.outbox.limit = p.cfg.EventsMessage
-	a.sender = sender{p: p, done: make(chan landing, 1)}
-	a.role, a.ticker, a.lookout.seen = newRole(), newTicker(p.cfg), make(chan sighting, 1)
+	a.sender = sender{p: p, done: make(chan landing, 1), doubt: doubt{p: p}}
+	a.overtook.doubt = doubt{p: p}
+	a.role, a.ticker, a.lookout = newRole(), newTicker(p.cfg), lookout{seen: make(chan sighting, 1), doubt: doubt{p: p}}
 	a.comparer = comparer{answers: make(chan digestAt, 1), client: statequery.NewClient(p.deps.Broker.Conn)}
 	a.timer = time.NewTimer(p.cfg.PollEvery)
 	a.desk.init(a)
@@ -92,25 +92,27 @@ func (a *actor) live(ctx context.Context) error {
 // ctx ends.
 func (a *actor) check(ctx context.Context) error { return a.patiently(ctx, a.checkOnce) }
 
-// patiently repeats a look at the broker until it succeeds, or finds a fault of identity, and finds it again.
+// patiently repeats a look at the broker until it succeeds, or finds a fault of identity again and again.
 func (a *actor) patiently(ctx context.Context, look func(context.Context) error) error {
-	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{}
+	pause, warn, d := backoff{min: minPause, max: maxPause}, every{}, doubt{p: a.Partition}
 	for ctx.Err() == nil {
 		err := look(ctx)
 		var f *foreign
 		switch {
 		case err == nil:
+			d.over()
 			a.view.update(func(f *facts) { f.sourceErr = nil })
 			return nil
 		case errors.As(err, &f):
-			if tries++; tries >= confirmations {
-				return a.confirmed(f)
+			if halt := d.found(f); halt != nil {
+				return halt
 			}
+			err = doubted(f)
 		case errors.As(err, new(*HaltError)):
 			return err
 		}
 		a.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("check log: %w", err) })
-		if ctx.Err() == nil && warn.due(a.deps.Now()) {
+		if f == nil && ctx.Err() == nil && warn.due(a.deps.Now()) {
 			a.log.Warn("waiting for the broker", "cause", err)
 		}
 		pause.wait(ctx)
@@ -128,16 +130,19 @@ func (a *actor) checkOnce(ctx context.Context) error {
 		return err
 	}
 	if c, ok := a.store.Last(); ok && (end.number < c.Head.Events || end.seq < c.EmittedSeq) {
-		return a.eventsLost(end, place{number: c.Head.Events, seq: c.EmittedSeq})
+		return eventsLost(p, end, place{number: c.Head.Events, seq: c.EmittedSeq})
 	}
 	last, err := b.LastSeq(ctx, p) // after the events: everything that led to them is in the log up to here
 	if err != nil {
 		return err
 	}
+	if err := lostTail(last, a.last, nil); err != nil {
+		return err
+	}
 	a.target, a.role.proven = last, wish
 	a.sender.place, a.reached, a.outbox.emitted = end, end.seq, end.number
 	if end.number > a.derived {
-		a.overtook, a.overSeq = end, max(last, 1)
+		a.overtook.end, a.overtook.seq = end, max(last, 1)
 	}
 	a.view.update(func(f *facts) { f.last, f.emitted = max(f.last, last), end.number })
 	return nil
@@ -150,7 +155,7 @@ func (a *actor) spawn(f func(ctx context.Context)) {
 
 func (a *actor) startSource() {
 	ctx, cancel := context.WithCancel(a.work)
-	s := &source{p: a.Partition, log: a.log, last: a.last, out: a.in}
+	s := &source{p: a.Partition, log: a.log, last: a.last, out: a.in, foreign: doubt{p: a.Partition}, gaps: doubt{p: a.Partition}}
 	ended := make(chan struct{})
 	a.wg.Go(func() { defer close(ended); s.run(ctx) })
 	a.stopSource = func() { cancel(); <-ended }
@@ -182,7 +187,7 @@ func (a *actor) loop(ctx context.Context) error {
 // acknowledgements do not starve each other.
 func (a *actor) step(ctx context.Context) error {
 	in := a.in
-	if a.full() {
+	if a.full() || a.overtook.doubtful() {
 		in = nil
 	}
 	select {
@@ -214,9 +219,7 @@ func (a *actor) step(ctx context.Context) error {
 		a.compared(d)
 	case <-a.timer.C:
 		a.armed = time.Time{}
-		if a.overtook.number != 0 && a.overSeq == 0 { // the read that was to tell failed
-			a.desk.readBound(nil)
-		}
+		a.overtakenAgain()
 	}
 	return nil
 }
@@ -349,24 +352,10 @@ func (a *actor) landed(l landing) error {
 	return nil
 }
 
-// checkOvertaken judges an EVENTS-p that was ahead of what is derived here. Another owner may be ahead in the log; but once
-// everything is applied that was in the log after those events were seen, they must be derived here too.
-func (a *actor) checkOvertaken() error {
-	switch {
-	case a.overtook.number == 0 || a.overSeq == 0 || a.last.seq < a.overSeq:
-		return nil
-	case a.derived >= a.overtook.number:
-		a.overtook, a.overSeq = place{}, 0
-		return nil
-	}
-	return a.halt(fmt.Sprintf("EVENTS holds event %d (message %d), but the log up to %d leads only to event %d", a.overtook.number, a.overtook.seq,
-		a.overSeq, a.derived), doNotDelete+"the log lost its tail, or another program writes events: restore the log", nil)
-}
-
 // wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.
 func (a *actor) wake(now time.Time) {
 	next := now.Add(a.cfg.PollEvery)
-	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.lookDue(), a.turnDue(), a.compareDue(), a.desk.expiry} {
+	for _, at := range [...]time.Time{a.checkpointDue(), a.tickDue(), a.sendDue(now), a.lookDue(), a.turnDue(), a.compareDue(), a.overtakenDue(), a.desk.expiry} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}

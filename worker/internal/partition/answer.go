@@ -224,12 +224,15 @@ func (d *desk) startRead() {
 	if d.reading || len(d.next) == 0 && !d.again {
 		return
 	}
-	b := bound{asked: d.next, actors: d.again}
+	b := bound{asked: d.next, have: d.a.last.seq, actors: d.again}
 	d.reading, d.next, d.again = true, nil, false
 	d.a.spawn(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, d.a.cfg.BrokerTimeout)
 		defer cancel()
 		b.seq, b.err = d.a.deps.Broker.LastSeq(ctx, d.a.cfg.Partition)
+		if b.err == nil && b.seq < b.have { // whoever said that has not heard of all: nothing is final because of it
+			b.err = errBehind
+		}
 		d.bounds <- b
 	})
 }
@@ -238,7 +241,7 @@ func (d *desk) startRead() {
 func (d *desk) bounded(b bound) {
 	d.reading = false
 	if b.actors && !d.again && b.err == nil {
-		d.a.overSeq = b.seq
+		d.a.overtook.seq = b.seq
 	}
 	for _, q := range b.asked {
 		if b.err != nil {
@@ -267,5 +270,7 @@ func (d *desk) position(id string) (pos record.Position, ok bool, err error) {
 	seq, ok, err := d.a.store.Batch(rec.Writer, rec.Number)
 	return record.Position{Seq: seq, Index: rec.Index}, ok, err
 }
+
+var errBehind = errors.New("the log ends before what is applied")
 
 var errNoRecord = errors.New("no record of this partition")

@@ -27,6 +27,7 @@ const (
 	DefaultBrokerTimeout    = 2 * time.Second
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultPollEvery        = time.Second
+	DefaultHaltAfter        = 30 * time.Second // a leader that was cut off believes in itself for up to 20 s
 	DefaultDigestEvery      = 30 * time.Second
 	DefaultSnapshotEvery    = 10 * time.Minute
 	DefaultSnapshotLogBytes = 256 << 20
@@ -65,6 +66,7 @@ type Config struct {
 	BrokerTimeout time.Duration // one request to the broker
 	DrainTimeout  time.Duration // how long draining may take to emit and to make the last checkpoint
 	PollEvery     time.Duration // rhythm of asking for the log's last sequence
+	HaltAfter     time.Duration // for how long a fault of the log's identity must be found, again and again, until the partition halts
 	DigestEvery   time.Duration // rhythm in which a standby compares its state with the owner's
 
 	SnapshotEvery    time.Duration // rhythm of snapshots, if anything was applied; negative: none are made, and nothing is trimmed
@@ -122,6 +124,7 @@ func (c Config) Validate() error {
 	fault(c.CheckpointUsers < 0, "checkpoint users %d is negative", c.CheckpointUsers)
 	fault(c.CheckpointBytes < 0, "checkpoint bytes %d is negative", c.CheckpointBytes)
 	fault(c.FileBytes < 0, "file bytes %d is negative", c.FileBytes)
+	fault(c.HaltAfter < 0, "time of doubt before a halt %s is negative", c.HaltAfter)
 	fault(c.SnapshotLogBytes < 0, "snapshot log bytes %d is negative", c.SnapshotLogBytes)
 	fault(c.DigestEvery < 0, "digest interval %s is negative", c.DigestEvery)
 	fault(c.EmitEvery < 0, "emit interval %s is negative", c.EmitEvery)
@@ -148,6 +151,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.BrokerTimeout, DefaultBrokerTimeout)
 	fill(&c.DrainTimeout, DefaultDrainTimeout)
 	fill(&c.PollEvery, DefaultPollEvery)
+	fill(&c.HaltAfter, DefaultHaltAfter)
 	fill(&c.DigestEvery, DefaultDigestEvery)
 	fill(&c.SnapshotEvery, DefaultSnapshotEvery)
 	fill(&c.SnapshotLogBytes, DefaultSnapshotLogBytes)

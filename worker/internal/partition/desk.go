@@ -53,6 +53,7 @@ type desk struct {
 // bound is the result of a read of the last sequence, for the questions that came before it began.
 type bound struct {
 	asked  []*question
+	have   uint64 // applied when it began
 	seq    uint64
 	err    error
 	actors bool

@@ -19,6 +19,7 @@ type lookout struct {
 	looking bool
 	again   time.Time // not before this
 	seen    chan sighting
+	doubt   doubt // that EVENTS-p holds what was seen in it
 }
 
 // sighting is how a read of the end of EVENTS-p ended.
@@ -56,18 +57,29 @@ func (a *actor) sighted(s sighting) error {
 	if a.full() {
 		l.again = a.deps.Now().Add(lookEveryFull)
 	}
-	var f *foreign
-	switch {
-	case errors.As(s.err, &f):
-		return a.halt(f.what, f.do, f.cause)
-	case s.err != nil:
-		a.view.update(func(f *facts) { f.emitErr = fmt.Errorf("read last events: %w", s.err) })
-		return nil
-	case s.place.seq < a.reached || s.place.number < a.outbox.emitted:
-		return a.eventsLost(s.place, place{seq: a.reached, number: a.outbox.emitted})
+	err := s.err
+	if err == nil && (s.place.seq < a.reached || s.place.number < a.outbox.emitted) {
+		err = eventsLost(a.cfg.Partition, s.place, place{seq: a.reached, number: a.outbox.emitted})
 	}
+	if err != nil {
+		return a.unsighted(err)
+	}
+	l.doubt.over()
 	a.sender.place = s.place
 	a.arrived(s.place)
+	return nil
+}
+
+// unsighted shows why it is not known what EVENTS-p holds, or returns the halt to which that amounts.
+func (a *actor) unsighted(err error) error {
+	var f *foreign
+	if errors.As(err, &f) {
+		if halt := a.lookout.doubt.found(f); halt != nil {
+			return halt
+		}
+		err = doubted(f)
+	}
+	a.view.update(func(f *facts) { f.emitErr = fmt.Errorf("read last events: %w", err) })
 	return nil
 }
 
@@ -77,7 +89,7 @@ func (a *actor) arrived(end place) {
 	a.outbox.skipTo(end.number)
 	a.view.update(func(f *facts) { f.emitted, f.emitErr = a.outbox.emitted, nil })
 	if end.number > a.derived {
-		a.overtook, a.overSeq = end, 0
+		a.overtook.end, a.overtook.seq = end, 0
 		a.desk.readBound(nil)
 	}
 }

@@ -23,7 +23,8 @@ func markOf(seq uint64, at time.Time, payload []byte) mark {
 	return mark{seq: seq, time: at.UnixNano(), hash: xxhash.Sum64(payload)}
 }
 
-// foreign is a fault of identity: the log is not the one that was applied. It halts the partition once it is confirmed.
+// foreign is a fault of identity: the log is not the one that was applied. It halts the partition once it was found
+// for long enough: see doubt.
 type foreign struct {
 	what, do string
 	cause    error
@@ -38,10 +39,6 @@ func (f *foreign) Error() string {
 }
 
 func (f *foreign) Unwrap() error { return f.cause }
-
-// A fault of identity must be found this often in a row, because a broker that has just started, or lost its leader, may for a
-// moment not know its own streams. The pauses in between double from the source's minPause.
-const confirmations = 3
 
 const restoreLog = doNotDelete + "restore the log from where it was lost and resume the partition (worker resume), or go on with what is there (worker adopt)"
 

@@ -19,7 +19,7 @@ type Metrics struct {
 	questions                                              *prometheus.CounterVec // by answer
 	comparisons                                            *prometheus.CounterVec // by result
 	setAside                                               *prometheus.CounterVec // by reason
-	replayed                                               *prometheus.CounterVec
+	replayed, halts                                        *prometheus.CounterVec
 	commitSeconds                                          *prometheus.HistogramVec
 
 	mu      sync.Mutex
@@ -46,6 +46,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		comparisons:    counter("digest_comparisons_total", "Comparisons of a standby's state with its owner's: equal, different (an alarm), or missed.", "result"),
 		setAside:       counter("files_set_aside_total", "Partitions' files that were damaged, or another log's, and were set aside.", "reason"),
 		replayed:       counter("replayed_messages_total", "Messages applied before the partition was caught up after its start, a restore, or being set aside."),
+		halts:          counter("halts_total", "Times that the partition stopped rather than guess, also those after which it was tried again."),
 		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word.", "answer"),
 		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
 			"Time to write a checkpoint.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
@@ -82,7 +83,7 @@ func add(c *prometheus.CounterVec, n int, labels ...string) {
 // attach shows a partition's gauges from now on, and its counters as zero.
 func (m *Metrics) attach(p *Partition) {
 	for _, c := range []*prometheus.CounterVec{m.applied, m.redirected, m.rejected, m.deadLetters, m.lateCopies, m.conflicts, m.emitted,
-		m.commitFailures, m.ticks, m.replayed} {
+		m.commitFailures, m.ticks, m.replayed, m.halts} {
 		c.WithLabelValues(p.label())
 	}
 	for _, reason := range []string{asideCorrupt, asideForeign} {

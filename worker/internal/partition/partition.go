@@ -96,6 +96,9 @@ func (p *Partition) enter(next State, cause error) {
 		replayed := before.applied - before.base
 		p.deps.Metrics.replayed.WithLabelValues(p.label()).Add(float64(replayed))
 	}
+	if next == Halted {
+		p.deps.Metrics.halts.WithLabelValues(p.label()).Inc()
+	}
 	attrs := []any{"state", next.String(), "before", before.state.String(), "after", now.Sub(before.since), "applied", before.applied,
 		"emitted", before.emitted, "last", before.last}
 	if cause != nil {

@@ -129,7 +129,7 @@ func (r *rig) standby(file string, change ...func(*Config, *Deps)) *run {
 
 func (r *rig) make(file string, change []func(*Config, *Deps)) *Partition {
 	r.t.Helper()
-	cfg := Config{Partition: 0, Path: file, CheckpointEvery: 50 * time.Millisecond, PollEvery: 50 * time.Millisecond, SnapshotEvery: -1}
+	cfg := Config{Partition: 0, Path: file, CheckpointEvery: 50 * time.Millisecond, PollEvery: 50 * time.Millisecond, HaltAfter: 100 * time.Millisecond, SnapshotEvery: -1}
 	deps := Deps{Broker: r.broker, Logger: slog.New(slog.NewTextHandler(testLog{r.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))}
 	for _, c := range change {
 		c(&cfg, &deps)

@@ -40,6 +40,7 @@ func (p *Partition) Serving() bool {
 // proof is a read of the log's end, which whoever is to lead must have applied.
 type proof struct {
 	wish uint64
+	have uint64 // applied when it was read
 	seq  uint64
 	err  error
 }
@@ -103,11 +104,12 @@ func (a *actor) prove(wish uint64, now time.Time) {
 		return
 	}
 	r.reading = true
+	have := a.last.seq
 	a.spawn(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, a.cfg.BrokerTimeout)
 		defer cancel()
 		seq, err := a.deps.Broker.LastSeq(ctx, a.cfg.Partition)
-		r.proofs <- proof{wish, seq, err}
+		r.proofs <- proof{wish, have, seq, err}
 	})
 }
 
@@ -115,7 +117,7 @@ func (a *actor) prove(wish uint64, now time.Time) {
 func (a *actor) proved(p proof) {
 	r := &a.role
 	r.reading = false
-	if p.err != nil {
+	if p.err != nil || p.seq < p.have { // less than what is applied: whoever said that has not heard of all, or the reader will find out
 		r.again = a.deps.Now().Add(r.pause.pause())
 		return
 	}

@@ -38,6 +38,7 @@ type sender struct {
 	place place // the end of EVENTS-p, as last seen
 	done  chan landing
 	warn  every
+	doubt doubt // that EVENTS-p holds what was acknowledged
 }
 
 // readPlace reads the end of EVENTS-p from its leader.
@@ -123,15 +124,22 @@ func (s *sender) look(ctx context.Context, p *parcel) error {
 	pause := backoff{min: minPause, max: maxPause}
 	for {
 		found, err := readPlace(ctx, s.p.deps.Broker, s.p.cfg.Partition)
+		if err == nil {
+			err = s.arrive(found, p)
+		}
 		switch {
 		case err == nil:
-			return s.arrive(found, p)
+			s.doubt.over()
+			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		var f *foreign
 		if errors.As(err, &f) {
-			return s.p.halt(f.what, f.do, f.cause)
+			if halt := s.doubt.found(f); halt != nil {
+				return halt
+			}
+			err = doubted(f)
 		}
 		s.p.view.update(func(v *facts) { v.emitErr = fmt.Errorf("read last events: %w", err) })
 		pause.wait(ctx)
@@ -141,15 +149,15 @@ func (s *sender) look(ctx context.Context, p *parcel) error {
 // arrive takes over the end of EVENTS-p, which can only have moved on.
 func (s *sender) arrive(found place, p *parcel) error {
 	if found.seq < s.place.seq || found.number+1 < p.first {
-		return s.p.eventsLost(found, place{seq: s.place.seq, number: p.first - 1})
+		return eventsLost(s.p.cfg.Partition, found, place{seq: s.place.seq, number: p.first - 1})
 	}
 	s.place = found
 	return nil
 }
 
 // eventsLost is the alarm that EVENTS-p ends before what was acknowledged.
-func (p *Partition) eventsLost(found, want place) error {
-	return p.halt(fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
-		broker.EventsStream(p.cfg.Partition), found.number, found.seq, want.number, want.seq),
-		doNotDelete+"restore the stream; its readers have seen events that are not in it any more", nil)
+func eventsLost(p int, found, want place) error {
+	return &foreign{what: fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
+		broker.EventsStream(p), found.number, found.seq, want.number, want.seq),
+		do: doNotDelete + "restore the stream; its readers have seen events that are not in it any more"}
 }

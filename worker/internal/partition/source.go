@@ -32,8 +32,8 @@ type source struct {
 	last mark // the last message handed over
 	out  chan<- delivery
 
-	gaps    int // deliveries in a row that did not follow last
-	foreign int // faults of identity in a row
+	gaps    doubt // deliveries that did not follow last
+	foreign doubt // faults of identity
 	warn    every
 }
 
@@ -70,15 +70,10 @@ func (s *source) run(ctx context.Context) {
 func (s *source) judge(err error) error {
 	var f *foreign
 	if errors.As(err, &f) {
-		if s.foreign++; s.foreign >= confirmations {
-			return s.p.confirmed(f)
-		}
-		return nil
+		return s.foreign.found(f)
 	}
 	if errors.Is(err, errGap) {
-		if s.gaps++; s.gaps >= confirmations {
-			return s.p.halt("the log does not go on after the last message applied", restoreLog, err)
-		}
+		return s.gaps.found(&foreign{what: "the log does not go on after the last message applied", do: restoreLog, cause: err})
 	}
 	return nil
 }
@@ -88,8 +83,12 @@ func (s *source) report(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, errReconnected) {
 		return
 	}
+	var f *foreign
+	if errors.As(err, &f) {
+		err = doubted(f)
+	}
 	s.p.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("read log: %w", err) })
-	if s.warn.due(s.p.deps.Now()) {
+	if f == nil && s.warn.due(s.p.deps.Now()) {
 		s.log.Warn("reading the log was interrupted", "after", s.last.seq, "cause", err)
 	}
 }
@@ -105,7 +104,7 @@ func (s *source) session(ctx context.Context) error {
 	if err := verify(ctx, s.p.deps.Broker, s.p.cfg.Partition, s.last); err != nil {
 		return s.cause(ctx, err)
 	}
-	s.foreign = 0
+	s.foreign.over()
 	consumer, err := s.consumer(ctx)
 	if err != nil {
 		return s.cause(ctx, err)
@@ -184,7 +183,8 @@ func (s *source) take(ctx context.Context, msg jetstream.Msg) error {
 	if !s.hand(ctx, d) {
 		return ctx.Err()
 	}
-	s.last, s.gaps = d.mark, 0
+	s.last = d.mark
+	s.gaps.over()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -171,17 +173,32 @@ func (s *Shelf) Trim(ctx context.Context, kept []Entry) (seq uint64, err error) 
 	if err := s.fail(StepTrim); err != nil {
 		return 0, err
 	}
-	for _, e := range kept {
-		if seq == 0 || e.Seq < seq {
-			seq = e.Seq
-		}
-	}
+	oldest := slices.MinFunc(kept, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	if err = s.broker.CheckLog(ctx, s.p); err == nil {
-		err = s.broker.Trim(ctx, s.p, seq)
+		err = s.drop(ctx, oldest)
 	}
 	if err != nil {
 		s.deps.Metrics.failed(s.label(), StepTrim)
 		return 0, fmt.Errorf("trim the log of partition %d: %w", s.p, err)
 	}
-	return seq, nil
+	return oldest.Seq, nil
+}
+
+// errOtherLog: the log was restored, and goes on with other messages than those that the snapshot holds. Nobody has applied them.
+var errOtherLog = errors.New("the message at which a snapshot stands is not the one in the log")
+
+// drop trims up to the message at which a snapshot stands, if that is the one in the log, so that what is before it is what the snapshot holds.
+func (s *Shelf) drop(ctx context.Context, e Entry) error {
+	first, _, err := s.broker.Extent(ctx, s.p)
+	if err != nil || e.Seq <= first {
+		return err
+	}
+	msg, err := s.broker.Message(ctx, s.p, e.Seq)
+	if err != nil {
+		return err
+	}
+	if msg.Time.UnixNano() != e.Time || xxhash.Sum64(msg.Data) != e.Hash {
+		return fmt.Errorf("%w: message %d, snapshot %s", errOtherLog, e.Seq, e.Object)
+	}
+	return s.broker.Trim(ctx, s.p, e.Seq)
 }

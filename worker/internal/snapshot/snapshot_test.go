@@ -18,6 +18,32 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
+// A log that was restored and goes on with other messages is not trimmed: nobody has applied what is in it, whatever its snapshots hold.
+func TestTrimNeedsTheLogOfTheSnapshot(t *testing.T) {
+	r := newRig(t)
+	s := r.shelf()
+	early := natstest.TakeBackup(t, r.broker.Conn, broker.TriggersStream(0))
+	for range 3 {
+		r.made(s)
+	}
+	kept := r.list()
+	if err := r.broker.JS.DeleteStream(t.Context(), broker.TriggersStream(0)); err != nil {
+		t.Fatal(err)
+	}
+	early.Restore(t, r.broker.Conn)
+	for range 10 {
+		if _, err := r.broker.JS.Publish(t.Context(), broker.TriggersSubject(0), []byte("another")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seq, err := s.Trim(t.Context(), kept); seq != 0 || !errors.Is(err, errOtherLog) {
+		t.Errorf("trimmed to %d, %v", seq, err)
+	}
+	if first, _, err := r.broker.Extent(t.Context(), 0); first != 1 || err != nil {
+		t.Errorf("the log begins with %d, %v", first, err)
+	}
+}
+
 func TestMakeListRestoreTrim(t *testing.T) {
 	r := newRig(t)
 	if entries := r.list(); len(entries) != 0 {
