@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
@@ -38,10 +40,12 @@ type actor struct {
 	overtook place     // the end of EVENTS-p when it was beyond what is derived here; number 0: it is not
 	overSeq  uint64    // once this is applied, that must be derived; 0: not known yet
 
-	generation *generation // frozen, not committed yet
-	committed  chan error
-	frozenSeq  uint64    // the last one that is in a frozen or committed generation
-	dirtySince time.Time // when the first message after frozenSeq was applied
+	generation  *generation       // frozen, not committed yet
+	uncommitted telemetry.Trouble // with committing one
+	unrestored  telemetry.Trouble // with restoring a snapshot
+	committed   chan error
+	frozenSeq   uint64    // the last one that is in a frozen or committed generation
+	dirtySince  time.Time // when the first message after frozenSeq was applied
 
 	suspicion chan error   // that the file is damaged
 	logged    atomic.Int64 // bytes of the log's payload applied
@@ -94,13 +98,15 @@ func (a *actor) check(ctx context.Context) error { return a.patiently(ctx, a.che
 
 // patiently repeats a look at the broker until it succeeds, or finds a fault of identity, and finds it again.
 func (a *actor) patiently(ctx context.Context, look func(context.Context) error) error {
-	pause, tries, warn := backoff{min: minPause, max: maxPause}, 0, every{}
+	pause, tries := backoff{min: minPause, max: maxPause}, 0
+	var trouble telemetry.Trouble
 	for ctx.Err() == nil {
 		err := look(ctx)
 		var f *foreign
 		switch {
 		case err == nil:
 			a.view.update(func(f *facts) { f.sourceErr = nil })
+			trouble.Over(a.log, "broker answers again")
 			return nil
 		case errors.As(err, &f):
 			if tries++; tries >= confirmations {
@@ -110,8 +116,8 @@ func (a *actor) patiently(ctx context.Context, look func(context.Context) error)
 			return err
 		}
 		a.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("check log: %w", err) })
-		if ctx.Err() == nil && warn.due(a.deps.Now()) {
-			a.log.Warn("waiting for the broker", "cause", err)
+		if ctx.Err() == nil {
+			trouble.Again(a.log, slog.LevelWarn, "waiting for the broker", "cause", err)
 		}
 		pause.wait(ctx)
 	}

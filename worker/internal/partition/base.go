@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -281,7 +282,7 @@ func (a *actor) restore(ctx context.Context, b base, useless map[string]error) e
 		if errors.Is(err, snapshot.ErrDamaged) || b.fallback {
 			useless[e.Object] = err
 		}
-		a.log.Error("snapshot was not restored", "object", e.Object, "cause", err, "damaged", errors.Is(err, snapshot.ErrDamaged), "file_fits", b.fallback)
+		a.unrestored.Again(a.log, slog.LevelError, "snapshot was not restored", "object", e.Object, "cause", err, "damaged", errors.Is(err, snapshot.ErrDamaged), "file_fits", b.fallback)
 		a.view.update(func(f *facts) { f.sourceErr = err })
 	}
 	return errors.Join(err, a.openLocal())

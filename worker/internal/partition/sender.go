@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // Headers of a message of EVENTS-p: the numbers of the events that it carries.
@@ -37,7 +39,8 @@ type sender struct {
 	p     *Partition
 	place place // the end of EVENTS-p, as last seen
 	done  chan landing
-	warn  every
+
+	trouble telemetry.Trouble
 }
 
 // readPlace reads the end of EVENTS-p from its leader.
@@ -65,6 +68,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 		}
 		err := s.publish(ctx, p)
 		if err == nil {
+			s.trouble.Over(s.p.log, "events are acknowledged again", "last", p.last)
 			return landing{place: s.place, err: s.p.fail(StepEmitted)}
 		}
 		refused := s.refused(err)
@@ -73,6 +77,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 			return landing{err: err}
 		}
 		if s.place.number >= p.last {
+			s.trouble.Over(s.p.log, "events are acknowledged again", "last", p.last)
 			return landing{place: s.place, err: s.p.fail(StepEmitted)}
 		}
 		if s.place.number >= p.first {
@@ -80,9 +85,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 		}
 		if !refused {
 			s.p.view.update(func(f *facts) { f.emitErr = fmt.Errorf("emit events: %w", err) })
-			if s.warn.due(s.p.deps.Now()) {
-				s.p.log.Warn("events were not acknowledged", "first", p.first, "last", p.last, "cause", err)
-			}
+			s.trouble.Again(s.p.log, slog.LevelWarn, "events were not acknowledged, trying again", "first", p.first, "last", p.last, "cause", err)
 			pause.wait(ctx)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 )
 
@@ -34,7 +35,7 @@ type source struct {
 
 	gaps    int // deliveries in a row that did not follow last
 	foreign int // faults of identity in a row
-	warn    every
+	trouble telemetry.Trouble
 }
 
 // Pauses between attempts.
@@ -89,9 +90,7 @@ func (s *source) report(ctx context.Context, err error) {
 		return
 	}
 	s.p.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("read log: %w", err) })
-	if s.warn.due(s.p.deps.Now()) {
-		s.log.Warn("reading the log was interrupted", "after", s.last.seq, "cause", err)
-	}
+	s.trouble.Again(s.log, slog.LevelWarn, "reading the log was interrupted", "after", s.last.seq, "cause", err)
 }
 
 // session is the life of one consumer on one connection.
@@ -117,6 +116,7 @@ func (s *source) session(ctx context.Context) error {
 	}
 	defer it.Stop()
 	s.p.view.update(func(f *facts) { f.sourceErr = nil })
+	s.trouble.Over(s.log, "the log is read again", "after", s.last.seq)
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
