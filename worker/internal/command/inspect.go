@@ -120,7 +120,7 @@ func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) er
 		rows = rows[i.partition : i.partition+1]
 	}
 	err := i.present(c, s, rows, wrong)
-	if err == nil && (len(wrong) > 0 || slices.ContainsFunc(rows, func(r Row) bool { return len(r.Wrong) > 0 })) {
+	if err == nil && (len(wrong) > 0 || slices.ContainsFunc(rows, func(r Row) bool { return r.ill() })) {
 		err = errWrong
 	}
 	return err
@@ -128,9 +128,17 @@ func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) er
 
 func (i *inspection) present(c console, s *survey, rows []Row, wrong []Wrong) error {
 	if i.json {
-		return show(c.stdout, map[string]any{"partitions": rows, "members": len(s.members), "wrong": wrong})
+		page := map[string]any{"partitions": rows, "wrong": wrong}
+		if s.unknown == nil {
+			page["members"] = len(s.members)
+		}
+		return show(c.stdout, page)
 	}
-	fmt.Fprintf(c.stdout, "%d partitions, %d workers\n", s.b.Partitions(), len(s.members))
+	workers := fmt.Sprint(len(s.members))
+	if s.unknown != nil {
+		workers = unknown
+	}
+	fmt.Fprintf(c.stdout, "%d partitions, %s workers\n", s.b.Partitions(), workers)
 	return report(c.stdout, rows, wrong, i.digest)
 }
 

@@ -67,25 +67,24 @@ func judge(r *Row) (wrong []Wrong) {
 		add("see that it is served and that snapshots are made: it is trimmed behind them; or start the workers with a larger -triggers-max-bytes",
 			"its log holds %s of %s, and a full one refuses", size(r.LogBytes), size(uint64(r.LogMaxBytes)))
 	}
-	for _, c := range r.Copies {
-		wrong = append(wrong, missingCopies(c)...)
-	}
 	return wrong
 }
 
-func missingCopies(c Copies) []Wrong {
-	if len(c.Bad) == 0 {
-		return nil
-	}
-	led := ""
-	if c.Leader != "" {
-		led = ", led by " + c.Leader
-	}
-	return []Wrong{{What: fmt.Sprintf("%s has %d good copies of %d%s: %s", c.Stream, c.Good, c.Want, led, strings.Join(c.Bad, ", ")), Do: doServers}}
+// ill says whether the row is to be marked.
+func (r *Row) ill() bool {
+	return len(r.Wrong) > 0 || slices.ContainsFunc(r.Copies, func(c Copies) bool { return !c.whole() })
 }
 
 func nearlyFull(bytes uint64, most int64) bool {
 	return most > 0 && bytes >= uint64(most)/fullParts*(fullParts-1)
+}
+
+// unread is something that could not be found out of a partition. Where the broker is the reason its servers are judged elsewhere, for all.
+func unread(what string, err error) Wrong {
+	if broker.Away(err) {
+		return Wrong{What: what + " is not known: the broker did not answer that"}
+	}
+	return Wrong{What: what + " is not known: " + err.Error()}
 }
 
 // unanswered is a question that was not answered as it should be. What the broker does not know without its leaders is their servers' matter.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ func streamOf(replicas int, copies ...*jetstream.PeerInfo) *jetstream.StreamInfo
 
 func TestCopies(t *testing.T) {
 	here := &jetstream.PeerInfo{Name: "n2", Current: true}
+	headless := streamOf(3, here)
+	headless.Cluster.Leader = ""
 	for name, c := range map[string]struct {
 		info *jetstream.StreamInfo
 		good int
@@ -23,16 +26,34 @@ func TestCopies(t *testing.T) {
 	}{
 		"one server":          {&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 1}}, 1, ""},
 		"all there":           {streamOf(3, here, here), 3, ""},
-		"offline":             {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Offline: true, Active: time.Minute}), 2, "n3 is offline since 1m0s"},
+		"a little on its way": {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Lag: 2}), 3, ""},
+		"offline":             {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Offline: true, Active: time.Minute}), 2, "server n3: its copies of 1 streams are missing or late (last heard of 1m0s"},
 		"far behind":          {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Lag: 5000}), 2, "5000 operations behind"},
 		"not heard of":        {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Active: time.Hour}), 2, "1h0m0s ago"},
-		"a little on its way": {streamOf(3, here, &jetstream.PeerInfo{Name: "n3", Lag: 2}), 3, ""},
-		"not made yet":        {streamOf(3, here), 2, "1 lie on no server"},
+		"not made yet":        {streamOf(3, here), 2, "fewer servers"},
+		"no majority":         {streamOf(3, &jetstream.PeerInfo{Name: "n3", Offline: true}, &jetstream.PeerInfo{Name: "n2", Offline: true}), 1, "nothing can be stored where"},
+		"no leader":           {headless, 0, "no leader is elected: TRIGGERS-1"},
 	} {
 		got := copiesOf(c.info)
-		if bad := strings.Join(got.Bad, ", "); got.Good != c.good || !strings.Contains(bad, c.says) || c.says == "" && bad != "" {
-			t.Errorf("%s: %+v", name, got)
+		wrong := judgeCopies([]Copies{got})
+		if got.Good != c.good || (c.says == "") != (len(wrong) == 0) || c.says != "" && !strings.Contains(wrong[0].What, c.says) || got.whole() != (c.says == "") {
+			t.Errorf("%s: %+v, %q", name, got, wrong)
 		}
+	}
+}
+
+// A server that is away shows in each of a thousand streams.
+func TestAServerIsNamedOnce(t *testing.T) {
+	var all []Copies
+	for range 1000 {
+		all = append(all, copiesOf(streamOf(3, &jetstream.PeerInfo{Name: "n2", Current: true}, &jetstream.PeerInfo{Name: "n3", Offline: true})))
+	}
+	if wrong := judgeCopies(all); len(wrong) != 1 || !strings.Contains(wrong[0].What, "1000 streams") {
+		t.Errorf("got %q", wrong)
+	}
+	rows := []Row{{Partition: 1, Wrong: []Wrong{{What: "x"}}}, {Partition: 2}, {Partition: 3, Wrong: []Wrong{{What: "x"}, {What: "y"}}}}
+	if lines := together(rows); !slices.Equal(lines, []string{"partitions 1, 3: x", "partition 3: y"}) {
+		t.Errorf("got %q", lines)
 	}
 }
 
@@ -52,10 +73,6 @@ func TestJudge(t *testing.T) {
 		"replaying":             {func(r *Row) { r.State = "replaying" }, []string{"replaying"}},
 		"late":                  {func(r *Row) { r.OldestAge = 90 }, []string{"accepted 1m30s ago"}},
 		"nearly full":           {func(r *Row) { r.LogBytes = 80 }, []string{"80B of 100B"}},
-		"a copy is missing": {func(r *Row) {
-			r.Copies = []Copies{{Stream: "EVENTS-7", Want: 3, Good: 2, Leader: "n1", Bad: []string{"n2 is offline"}}}
-		},
-			[]string{"EVENTS-7 has 2 good copies of 3, led by n1"}},
 	} {
 		r := serving
 		log, standing := *serving.Log, *serving.Standing

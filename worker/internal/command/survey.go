@@ -42,7 +42,9 @@ type Row struct {
 	Faults      []string          `json:"faults,omitempty"`      // what could not be found out, or is wrong with its streams
 	Wrong       []Wrong           `json:"wrong,omitempty"`       // all that is, and what to type
 
-	suspect uint64 // the message in quarantine
+	suspect    uint64 // the message in quarantine
+	unlisted   bool   // nobody says which snapshots there are
+	unattended bool   // nobody says who the workers are
 }
 
 // States of a partition whose owner does not say.
@@ -103,32 +105,40 @@ func (s *survey) take(ctx context.Context) (rows []Row, wrong []Wrong) {
 	}
 	s.owners = membership.Assign(s.b.Partitions(), s.members)
 	rows = make([]Row, s.b.Partitions())
+	var copies []Copies
 	var shared []Wrong
 	var group errgroup.Group
 	group.SetLimit(askAtOnce)
-	group.Go(func() error { shared = s.shared(ctx); return nil })
+	group.Go(func() error { copies, shared = s.shared(ctx); return nil })
 	for p := range rows {
 		group.Go(func() error { rows[p] = s.row(ctx, p); return nil })
 	}
 	_ = group.Wait() // nobody fails
-	return rows, append(wrong, shared...)
+	for _, r := range rows {
+		copies = append(copies, r.Copies...)
+	}
+	return rows, slices.Concat(wrong, judgeCopies(copies), shared)
 }
 
 func (s *survey) row(ctx context.Context, p int) Row {
 	r := Row{Partition: p, LogID: s.b.LogID(p), State: stateUnowned}
 	if s.unknown != nil {
-		r.State = stateUnknown
+		r.State, r.unattended = stateUnknown, true
 	}
 	s.who(&r)
-	for _, ask := range []func(context.Context, *Row) error{s.log, s.orders, s.snapshot, s.status} {
+	var unknown []Wrong
+	for _, ask := range []struct {
+		what string
+		f    func(context.Context, *Row) error
+	}{{"what its log holds", s.log}, {"whether it is paused or in quarantine", s.orders}, {"which snapshots it has", s.snapshot}, {"where its owner stands", s.status}} {
 		within, cancel := context.WithTimeout(ctx, askWithin)
-		if err := ask(within, &r); err != nil {
+		if err := ask.f(within, &r); err != nil {
 			r.Faults = append(r.Faults, err.Error())
-			r.Wrong = append(r.Wrong, unanswered("", err))
+			unknown = append(unknown, unread(ask.what, err))
 		}
 		cancel()
 	}
-	r.Wrong = append(judge(&r), r.Wrong...)
+	r.Wrong = append(judge(&r), unknown...)
 	return r
 }
 
@@ -180,6 +190,26 @@ func (s *survey) log(ctx context.Context, r *Row) error {
 	return nil
 }
 
+// shared looks at the streams that all partitions have in common.
+func (s *survey) shared(ctx context.Context) (copies []Copies, wrong []Wrong) {
+	for _, name := range broker.SharedStreams() {
+		within, cancel := context.WithTimeout(ctx, askWithin)
+		stream, err := s.b.JS.Stream(within, name)
+		cancel()
+		if err != nil {
+			wrong = append(wrong, unanswered("", fmt.Errorf("look at stream %s: %w", name, err)))
+			continue
+		}
+		info := stream.CachedInfo()
+		copies = append(copies, copiesOf(info))
+		if name == broker.SnapshotsStream && nearlyFull(info.State.Bytes, info.Config.MaxBytes) {
+			wrong = append(wrong, Wrong{What: fmt.Sprintf("the snapshots fill %s of %s; without room for new ones logs are not trimmed",
+				size(info.State.Bytes), size(uint64(info.Config.MaxBytes))), Do: "start the workers with a larger -snapshots-max-bytes"})
+		}
+	}
+	return copies, wrong
+}
+
 func (s *survey) orders(ctx context.Context, r *Row) error {
 	order, err := control.Read(ctx, s.b, r.Partition)
 	if err != nil {
@@ -199,7 +229,9 @@ func (s *survey) orders(ctx context.Context, r *Row) error {
 
 // snapshot finds the newest one.
 func (s *survey) snapshot(ctx context.Context, r *Row) error {
+	r.unlisted = true
 	entries, err := snapshot.New(snapshot.Config{}, snapshot.Deps{Broker: s.b}).Of(r.Partition, "").List(ctx)
+	r.unlisted = err != nil
 	if len(entries) > 0 {
 		r.Kept = &Kept{SnapshotSeq: entries[0].Seq, SnapshotAge: s.now.Sub(entries[0].MadeAt).Seconds()}
 	}
@@ -218,6 +250,9 @@ func (s *survey) status(ctx context.Context, r *Row) error {
 		return fmt.Errorf("ask owner: %w", err)
 	}
 	st := reply.Status
+	if r.Owner == "" {
+		r.Owner = st.Owner
+	}
 	if r.Log != nil {
 		r.Last = max(r.Last, st.Last, reply.Applied)
 	}

@@ -20,12 +20,32 @@ func report(w io.Writer, rows []Row, wrong []Wrong, digest bool) error {
 	for _, x := range wrong {
 		fmt.Fprintf(w, "! %s\n", x)
 	}
-	for _, r := range rows {
-		for _, x := range r.Wrong {
-			fmt.Fprintf(w, "! partition %d: %s\n", r.Partition, x)
-		}
+	for _, x := range together(rows) {
+		fmt.Fprintf(w, "! %s\n", x)
 	}
 	return table(w, rows, digest)
+}
+
+// together says once what is wrong with several partitions.
+func together(rows []Row) (lines []string) {
+	whose, texts := map[string][]string{}, []string{}
+	for _, r := range rows {
+		for _, x := range r.Wrong {
+			text := x.String()
+			if whose[text] == nil {
+				texts = append(texts, text)
+			}
+			whose[text] = append(whose[text], fmt.Sprint(r.Partition))
+		}
+	}
+	for _, text := range texts {
+		noun := "partition"
+		if len(whose[text]) > 1 {
+			noun = "partitions"
+		}
+		lines = append(lines, noun+" "+strings.Join(whose[text], ", ")+": "+text)
+	}
+	return lines
 }
 
 func table(w io.Writer, rows []Row, digest bool) error {
@@ -45,13 +65,16 @@ func table(w io.Writer, rows []Row, digest bool) error {
 // cells are those of a line, the digest last.
 func cells(r *Row) []string {
 	number, last, bytes, full := fmt.Sprint(r.Partition), unknown, unknown, unknown
-	if len(r.Wrong) > 0 {
+	if r.ill() {
 		number += " !"
 	}
 	if r.Log != nil {
 		last, bytes, full = fmt.Sprint(r.Last), size(r.LogBytes), percent(r.LogBytes, r.LogMaxBytes)
 	}
 	line := []string{number, r.State, orDash(r.Owner), orDash(r.Standby)}
+	if r.unattended {
+		line[3] = unknown
+	}
 	digest := unknown
 	if r.Standing == nil {
 		line = append(line, unknown+"/"+last, unknown, unknown, unknown, unknown, unknown)
@@ -60,9 +83,12 @@ func cells(r *Row) []string {
 			fmt.Sprint(r.CheckpointSeq), fmt.Sprint(r.Users))
 		digest = orDash(r.Digest)
 	}
-	if r.Kept == nil {
+	switch {
+	case r.unlisted:
+		line = append(line, unknown, unknown)
+	case r.Kept == nil:
 		line = append(line, absent, absent)
-	} else {
+	default:
 		line = append(line, fmt.Sprint(r.SnapshotSeq), age(r.SnapshotAge))
 	}
 	return append(line, bytes, full, good(r.Copies), digest)
