@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 	"github.com/triggerd/triggerd/worker/internal/trail"
@@ -150,6 +152,7 @@ func (w *Worker) report(ctx context.Context, home string, left trail.Left) {
 	if left.Crashed {
 		end.Kind = control.KindCrash
 	}
+	var trouble telemetry.Trouble
 	for pause := minReportPause; ctx.Err() == nil; pause = min(2*pause, maxReportPause) {
 		s, err := control.Report(ctx, w.deps.Broker, left.Partition, left.Seq, end)
 		if err == nil {
@@ -157,7 +160,7 @@ func (w *Worker) report(ctx context.Context, home string, left trail.Left) {
 				"text", left.Text, "quarantine", s.Guilty())
 			return
 		}
-		w.deps.Logger.Warn("end of the former run was not reported", "partition", left.Partition, "seq", left.Seq, "cause", err)
+		trouble.Again(w.deps.Logger, slog.LevelWarn, "end of the former run was not reported, trying again", "partition", left.Partition, "seq", left.Seq, "cause", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

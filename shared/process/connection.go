@@ -14,7 +14,7 @@ import (
 type connection struct {
 	log *slog.Logger
 
-	away, refused, forbidden, other telemetry.Trouble
+	away, refused, forbidden, unheard, other telemetry.Trouble
 }
 
 func (c *connection) disconnected(conn *nats.Conn, err error) {
@@ -45,7 +45,8 @@ func (c *connection) reported(sub *nats.Subscription, err error) {
 	}
 	switch {
 	case answersNobody(err):
-		c.log.Debug("an answer came too late: whoever asked is gone, or asked over a connection that was lost", "error", err)
+		c.unheard.Again(c.log, slog.LevelWarn, "an answer reached nobody: whoever asked is gone, or asked before this connection was made; "+
+			"only if it goes on this role lacks allow_responses", "error", err)
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.forbidden.Again(c.log, slog.LevelError, "broker does not allow this user what it tried: compare its key with the roles in permissions.conf", "error", err)
 	case refusal(err):

@@ -242,7 +242,7 @@ func (a *actor) apply(d delivery) error {
 		return err
 	}
 	if d.msg.Seq != a.last.seq+1 {
-		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this; restart to replay", nil)
+		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this as a fault of triggerd, with this log"+thenResume+", which replays from the last checkpoint", nil)
 	}
 	res, err := a.judge(d.msg)
 	if err != nil {
@@ -366,7 +366,7 @@ func (a *actor) checkOvertaken() error {
 		return nil
 	}
 	return a.halt(fmt.Sprintf("EVENTS holds event %d (message %d), but the log up to %d leads only to event %d", a.overtook.number, a.overtook.seq,
-		a.overSeq, a.derived), doNotDelete+"the log lost its tail, or another program writes events: restore the log", nil)
+		a.overSeq, a.derived), doNotDelete+"the log lost its tail, or another program writes events: restore the log (deploy/BACKUP.md)"+thenResume, nil)
 }
 
 // wake sets the timer for whatever is due next, and for PollEvery from now anyway, because the clock may be set.

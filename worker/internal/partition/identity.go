@@ -43,7 +43,7 @@ func (f *foreign) Unwrap() error { return f.cause }
 // moment not know its own streams. The pauses in between double from the source's minPause.
 const confirmations = 3
 
-const restoreLog = doNotDelete + "restore the log from where it was lost and resume the partition (worker resume), or go on with what is there (worker adopt)"
+const restoreLog = doNotDelete + "restore the log as it was (deploy/BACKUP.md) and type: worker resume " + thisOne + "; or go on with what is there: worker pause " + thisOne + ", then worker adopt " + thisOne + " -data-dir that of this worker"
 
 // verify reads the log's identity from its leader: it is the log that the deployment knows, and the message at have is the one
 // that was applied, or the log is whole if nothing was. Errors are *foreign, or the broker's.

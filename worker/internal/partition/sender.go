@@ -51,7 +51,7 @@ func readPlace(ctx context.Context, b *broker.Broker, p int) (place, error) {
 	}
 	number, err := strconv.ParseUint(msg.Header.Get(HeaderLastEvent), 10, 64)
 	if err != nil {
-		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream", cause: err,
+		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream, and keep it from that" + thenResume, cause: err,
 			what: fmt.Sprintf("message %d of %s does not say which events it carries", msg.Sequence, broker.EventsStream(p))}
 	}
 	return place{seq: msg.Sequence, number: number}, nil
@@ -154,5 +154,5 @@ func (s *sender) arrive(found place, p *parcel) error {
 func (p *Partition) eventsLost(found, want place) error {
 	return p.halt(fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
 		broker.EventsStream(p.cfg.Partition), found.number, found.seq, want.number, want.seq),
-		doNotDelete+"restore the stream; its readers have seen events that are not in it any more", nil)
+		doNotDelete+"restore the stream (deploy/BACKUP.md), its readers have seen events that are not in it any more"+thenResume+"; or go on with what is there: worker pause "+thisOne+", then worker adopt "+thisOne+" -data-dir that of this worker", nil)
 }

@@ -42,7 +42,7 @@ func (a *actor) tick(now time.Time) error {
 		return nil
 	}
 	if err := a.lookupDue(); err != nil {
-		return a.halt("the partition's file cannot be read", "see the cause; restart to replay from the last checkpoint", err)
+		return a.halt("the partition's file cannot be read", "look at this machine's disk"+thenResume+", which replays from the last checkpoint", err)
 	}
 	if t.due.IsZero() || now.Before(t.due) || now.Before(t.again) {
 		return nil
