@@ -118,7 +118,7 @@ func (f *fleet) showsPause(m *mate) {
 	if detail, err := m.check(1); err != nil || !strings.Contains(detail, "paused by ann") {
 		f.t.Errorf("/readyz says %q, %v", detail, err)
 	}
-	const want = "# HELP triggerd_worker_paused 1 if an operator has paused the partition.\n# TYPE triggerd_worker_paused gauge\n" +
+	const want = "# HELP triggerd_worker_paused 1 if an operator has paused the partition: triggers are accepted and wait. Bad if nobody remembers why: worker inspect says who and why, worker resume ends it.\n# TYPE triggerd_worker_paused gauge\n" +
 		`triggerd_worker_paused{partition="0"} 0` + "\n" + `triggerd_worker_paused{partition="1"} 1` + "\n" +
 		`triggerd_worker_paused{partition="2"} 0` + "\n" + `triggerd_worker_paused{partition="3"} 0` + "\n"
 	if err := testutil.GatherAndCompare(m.reg, strings.NewReader(want), "triggerd_worker_paused"); err != nil {

@@ -206,8 +206,8 @@ func newOrderGauges(reg prometheus.Registerer, w *Worker) {
 					return 0
 				})
 		}
-		gauge("paused", "1 if an operator has paused the partition.", (*control.Order).Paused)
-		gauge("quarantined", "1 if a message of the partition has ended processes and is not applied until an operator resumes.",
+		gauge("paused", "1 if an operator has paused the partition: triggers are accepted and wait. Bad if nobody remembers why: worker inspect says who and why, worker resume ends it.", (*control.Order).Paused)
+		gauge("quarantined", "1 if a message of the partition has ended processes and is not applied until an operator resumes. Bad at once: worker inspect says which message.",
 			func(o *control.Order) bool { _, yes := o.Quarantined(); return yes })
 	}
 }

@@ -53,7 +53,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	w.do(http.MethodGet, "/invented/by/a/caller", "")
 	w.do("BREW", triggerPath, "")
 	err := testutil.CollectAndCompare(w.api.metrics.requests, strings.NewReader(`
-# HELP triggerd_ingress_requests_total Requests answered, by route and status code.
+# HELP triggerd_ingress_requests_total Requests answered, by route and status code. Bad for 5xx: request failed in the log says why.
 # TYPE triggerd_ingress_requests_total counter
 triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response"} 0
 triggerd_ingress_requests_total{code="200",route="/actionsvc/trigger-response/"} 1
