@@ -17,6 +17,12 @@ type connection struct {
 	away, refused, forbidden, unheard, other telemetry.Trouble
 }
 
+func newConnection(log *slog.Logger) *connection {
+	c := &connection{log: log}
+	c.forbidden.Quiet, c.unheard.Quiet, c.other.Quiet = telemetry.Soon, telemetry.Soon, telemetry.Soon
+	return c
+}
+
 func (c *connection) disconnected(conn *nats.Conn, err error) {
 	if !conn.IsClosed() {
 		c.away.Again(c.log, slog.LevelWarn, "broker connection lost", "error", err)

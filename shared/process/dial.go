@@ -103,7 +103,7 @@ var errOtherRole = errors.New("the key (-nats-nkey, -nats-credentials, -nats-use
 
 // ConnOptions are those of every connection of a process; name is what the broker calls it.
 func ConnOptions(name string, log *slog.Logger) []nats.Option {
-	said := &connection{log: log}
+	said := newConnection(log)
 	return []nats.Option{
 		nats.Name("triggerd " + name),
 		nats.CustomInboxPrefix(inboxPrefix(name)),

@@ -17,8 +17,11 @@ import (
 	"github.com/triggerd/triggerd/shared/lifecycle"
 )
 
-// syncEvery is how often the servers are asked again: one may be started anew with another configuration.
-const syncEvery = time.Minute
+// How often the servers are asked again: one may be started anew with another configuration, and one that is away may be back.
+const (
+	syncEvery     = time.Minute
+	syncSoonEvery = 10 * time.Second
+)
 
 // SyncRule says what it takes to be ready: what an acknowledgement of the broker is worth depends on whether it syncs always.
 type SyncRule string
@@ -94,11 +97,12 @@ func watchDurability(env *Env, rule SyncRule) (lifecycle.Part, error) {
 func (d *durability) run(ctx context.Context, ready func()) error {
 	reconnected := d.broker.Conn.StatusChanged(nats.CONNECTED)
 	defer d.broker.Conn.RemoveStatusListener(reconnected)
-	again := time.NewTicker(syncEvery)
-	defer again.Stop()
 	d.ask(ctx)
 	ready()
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for {
+		again.Reset(d.pause())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -133,6 +137,8 @@ func (d *durability) say(err error) {
 	switch {
 	case fault != nil:
 		d.log.Error("broker's acknowledgements are not known to be on disk, so this process is not ready", "cause", errors.Join(fault, err))
+	case d.missing() > 0:
+		d.log.Warn("some servers do not say whether they sync always: they are away, or answer late", "missing", d.missing(), "durability", detail)
 	case d.value() == 1:
 		d.log.Info("broker acknowledges what is on disk", "durability", detail)
 	default:
@@ -157,6 +163,23 @@ func (d *durability) check() (string, error) {
 		return "", errNobodySays
 	}
 	return fmt.Sprintf("sync always is %s, no server answered that, %s", d.rule, copies), nil
+}
+
+func (d *durability) pause() time.Duration {
+	if d.missing() > 0 {
+		return syncSoonEvery
+	}
+	return syncEvery
+}
+
+// missing is how many servers there are that did not answer, where others did.
+func (d *durability) missing() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.last.Known() {
+		return 0
+	}
+	return max(0, d.last.Servers-len(d.last.Always)-len(d.last.Not))
 }
 
 // value is the metric. What is declared is not known.

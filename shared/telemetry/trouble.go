@@ -13,12 +13,18 @@ const (
 	maxSilence = 10 * time.Minute
 )
 
+// Soon is a Quiet for what is met often while it lasts.
+const Soon = 15 * time.Second
+
 // Trouble is one thing that goes wrong again and again, as everything does while a broker is away. It is said when it begins, then at growing
 // intervals, each line with how often it was met (times) and for how long (lasting), and once when it is over. Who meets it as often as they like
 // fills no disk: a trouble that comes and goes writes two lines in 10 s at most.
 //
 // The zero value is no trouble yet. Safe for concurrent use.
 type Trouble struct {
+	// Quiet ends a trouble that was not met for this long, for those where nobody notices that it is over; 0: it lasts until Over.
+	Quiet time.Duration
+
 	mu    sync.Mutex
 	since time.Time // when it began; zero: there is none
 	met   time.Time // the last time
@@ -28,8 +34,7 @@ type Trouble struct {
 	aloud bool // this one was said
 }
 
-// Again notes that it went wrong once more, and logs that if it is time to. One that was not met for twice as long as
-// its silences last has gone by itself, and this is another one.
+// Again notes that it went wrong once more, and logs that if it is time to.
 func (t *Trouble) Again(log *slog.Logger, level slog.Level, msg string, attrs ...any) {
 	lasting, times, due := t.meet(time.Now())
 	if !due {
@@ -52,7 +57,7 @@ func (t *Trouble) Over(log *slog.Logger, msg string, attrs ...any) {
 func (t *Trouble) meet(now time.Time) (lasting time.Duration, times int, due bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.since.IsZero() || now.Sub(t.met) > 2*max(t.pause, minSilence) {
+	if t.since.IsZero() || t.Quiet > 0 && now.Sub(t.met) > t.Quiet {
 		t.since, t.pause, t.times, t.aloud = now, minSilence, 0, false
 	}
 	t.met = now

@@ -73,11 +73,11 @@ func TestTroubleThatComesAndGoesIsBounded(t *testing.T) {
 	})
 }
 
-// Nobody has to say that it is over: what was quiet for long is another one, and said at once.
+// Where nobody says that it is over, what was quiet for long is another one, and said at once.
 func TestTroubleThatWentByItselfBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, lines := spoken()
-		var trouble telemetry.Trouble
+		trouble := telemetry.Trouble{Quiet: telemetry.Soon}
 		for range 3 {
 			trouble.Again(log, slog.LevelError, "request failed")
 			pass(time.Second)

@@ -13,7 +13,13 @@ type failureLog struct {
 	kinds [len(codes)]telemetry.Trouble
 }
 
-func newFailureLog(log *slog.Logger) *failureLog { return &failureLog{log: log} }
+func newFailureLog(log *slog.Logger) *failureLog {
+	l := &failureLog{log: log}
+	for i := range l.kinds {
+		l.kinds[i].Quiet = telemetry.Soon
+	}
+	return l
+}
 
 // report logs a failure, or counts it. Neither tokens nor values are in it.
 func (l *failureLog) report(f *failure, route string) {

@@ -41,13 +41,7 @@ func judge(r *Row) (wrong []Wrong) {
 		add(fmt.Sprintf("look at it (nats stream get TRIGGERS-%d %d) and at the files crash-* in the workers' directories; run a build that can apply it; worker resume -partition %[1]d",
 			r.Partition, r.suspect), "quarantine: %s", r.Quarantined)
 	}
-	for _, id := range slices.Sorted(maps.Keys(r.Halted)) {
-		do := fmt.Sprintf("when the cause is gone: worker resume -partition %d", r.Partition)
-		if strings.Contains(r.Halted[id], "to do:") {
-			do = ""
-		}
-		add(do, "halted at worker %s: %s", id, r.Halted[id])
-	}
+	wrong = append(wrong, halts(r)...)
 	switch {
 	case r.Paused != "":
 		add(fmt.Sprintf("worker resume -partition %d", r.Partition), "%s", r.Paused)
@@ -66,6 +60,24 @@ func judge(r *Row) (wrong []Wrong) {
 	if r.Log != nil && nearlyFull(r.LogBytes, r.LogMaxBytes) {
 		add("see that it is served and that snapshots are made: it is trimmed behind them; or start the workers with a larger -triggers-max-bytes",
 			"its log holds %s of %s, and a full one refuses", size(r.LogBytes), size(uint64(r.LogMaxBytes)))
+	}
+	return wrong
+}
+
+// halts says each cause once: mostly all workers meet the same.
+func halts(r *Row) (wrong []Wrong) {
+	where := map[string][]string{}
+	for id, cause := range r.Halted {
+		cause = strings.TrimPrefix(cause, fmt.Sprintf("partition %d halted: ", r.Partition))
+		where[cause] = append(where[cause], id)
+	}
+	for _, cause := range slices.Sorted(maps.Keys(where)) {
+		slices.Sort(where[cause])
+		do := fmt.Sprintf("when the cause is gone: worker resume -partition %d", r.Partition)
+		if strings.Contains(cause, "to do:") {
+			do = ""
+		}
+		wrong = append(wrong, Wrong{What: fmt.Sprintf("halted at worker %s: %s", strings.Join(where[cause], ", "), cause), Do: do})
 	}
 	return wrong
 }

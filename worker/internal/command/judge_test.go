@@ -68,6 +68,10 @@ func TestJudge(t *testing.T) {
 		"quarantined and halted": {func(r *Row) {
 			r.Quarantined, r.suspect, r.State, r.Halted = "message 5 ended 2 processes", 5, stateHalted, map[string]string{"w": "halted: x; to do: y"}
 		}, []string{"nats stream get TRIGGERS-7 5", "halted at worker w: halted: x; to do: y"}},
+		"halted by all": {func(r *Row) {
+			cause := "partition 7 halted: its log is gone; to do: restore it"
+			r.State, r.Halted = stateHalted, map[string]string{"b": cause, "a": cause}
+		}, []string{"halted at worker a, b: its log is gone; to do: restore it"}},
 		"halted without advice": {func(r *Row) { r.State, r.Halted = stateHalted, map[string]string{"w": "x"} }, []string{"worker resume -partition 7"}},
 		"silent":                {func(r *Row) { r.State, r.Standing = stateSilent, nil }, []string{"its owner w at - does not answer"}},
 		"replaying":             {func(r *Row) { r.State = "replaying" }, []string{"replaying"}},

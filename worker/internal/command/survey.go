@@ -138,7 +138,10 @@ func (s *survey) row(ctx context.Context, p int) Row {
 		}
 		cancel()
 	}
-	r.Wrong = append(judge(&r), unknown...)
+	r.Wrong = judge(&r)
+	if len(r.Halted) == 0 { // else that says more about the same
+		r.Wrong = append(r.Wrong, unknown...)
+	}
 	return r
 }
 

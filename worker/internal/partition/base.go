@@ -275,6 +275,7 @@ func (a *actor) restore(ctx context.Context, b base, useless map[string]error) e
 	case err == nil:
 		a.log.Info("snapshot restored", "object", e.Object, "seq", e.Seq, "bytes", e.Bytes, "compressed_bytes", e.CompressedBytes,
 			"duration", time.Since(begun), "in_place_of", from)
+		a.unrestored.Over(a.log, "snapshots can be restored again")
 		a.view.update(func(f *facts) { f.sourceErr = nil })
 	case errors.Is(err, store.ErrVersion):
 		return a.halt("the snapshot cannot be read by this version", "run a worker of the build that made it, or a newer one", err)
