@@ -93,6 +93,8 @@ func (in *Ingress) make(deps Deps) (err error) {
 	if err != nil {
 		return err
 	}
+	in.checkWindow(deps)
+	deps.Health.Register("logs", func() (string, error) { return in.appender.Describe(), nil })
 	in.admission, err = admission.New(in.cfg.admission(partitions), admission.Deps{Asker: state, Registerer: deps.Registerer})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,27 @@ func TestServesAndDrains(t *testing.T) {
 	stop()
 	if _, err := net.Dial("tcp", in.Addr()); err == nil {
 		t.Error("the port is still open")
+	}
+}
+
+// A window that is not longer than callers wait is said, in the log and where people look, and only then.
+func TestSaysThatTheWindowIsShort(t *testing.T) {
+	cfg, deps := setup(t)
+	for _, wait := range []time.Duration{time.Second, broker.DefaultDuplicateWindow} {
+		var out bytes.Buffer
+		cfg.AppendTimeout, deps.Health, deps.Registerer = wait, lifecycle.NewHealth(), nil
+		deps.Logger = slog.New(slog.NewTextHandler(&out, nil))
+		in, err := ingress.New(cfg, deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses, ready := deps.Health.Statuses()
+		run(t, in)()
+		short := wait >= broker.DefaultDuplicateWindow
+		shown := slices.ContainsFunc(statuses, func(s lifecycle.Status) bool { return strings.Contains(s.Detail, "-duplicate-window") })
+		if said := strings.Contains(out.String(), "duplicate window is not longer"); !ready || said != short || shown != short {
+			t.Errorf("callers wait %s: ready %v, said %v, shown %v", wait, ready, said, shown)
+		}
 	}
 }
 

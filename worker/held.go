@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -65,12 +66,15 @@ func (s *supervisor) moved(p int, h *held, in bool) {
 	if in {
 		direction, since = moveIn, h.since
 	}
-	cause := h.cause
-	if cause == "" {
-		cause = causeStart
+	cause := cmp.Or(h.cause, causeStart)
+	if !in && h.State() == partition.Halted {
+		cause = causeHalted
 	}
 	s.metrics.moves.WithLabelValues(direction, cause).Inc()
-	attrs := []any{"partition", p, "direction", direction, "cause", cause, "duration", s.deps.Now().Sub(since)}
+	attrs := []any{"partition", p, "direction", direction, "cause", cause}
+	if !since.IsZero() { // it did not end by itself
+		attrs = append(attrs, "duration", s.deps.Now().Sub(since))
+	}
 	if stall, known := s.stall(p, h); in && known {
 		s.metrics.stalls.WithLabelValues(cause).Observe(stall.Seconds())
 		attrs = append(attrs, "from", h.before, "stall", stall)

@@ -15,7 +15,7 @@ import (
 const homeFile = "home"
 
 // errInUse: another process, or another Worker of this one, has the directory.
-var errInUse = errors.New("directory is in use by another worker")
+var errInUse = errors.New("another worker that runs has it: give each a -data-dir of its own, or end that one first; nothing was changed")
 
 // home is a worker's directory, locked.
 type home struct {
@@ -26,11 +26,11 @@ type home struct {
 // openHome makes dir if need be and locks it.
 func openHome(dir string) (*home, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make worker's directory: %w", err)
+		return nil, fmt.Errorf("make worker's directory (-data-dir): %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(dir, homeFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open worker's directory: %w", err)
+		return nil, fmt.Errorf("open worker's directory (-data-dir): %w", err)
 	}
 	h := &home{file: file}
 	if err := h.take(); err != nil {

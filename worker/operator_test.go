@@ -48,10 +48,14 @@ type row struct {
 
 func (f *fleet) inspect(args ...string) (rows []row) {
 	f.t.Helper()
-	out, _ := f.typed(0, append([]string{"inspect", "-json"}, args...)...)
+	args = append([]string{"inspect", "-json", "-nats-url", f.srv.URL()}, args...)
+	var out, errs bytes.Buffer
+	if code, ok := Command(context.Background(), args, nil, &out, &errs); !ok || code != 0 && code != 3 { // 3: something is wrong, as may be
+		f.t.Fatalf("%v: code %d, %v: %s", args, code, ok, errs.String())
+	}
 	var page struct{ Partitions []row }
-	if err := json.Unmarshal([]byte(out), &page); err != nil {
-		f.t.Fatalf("%v: %s", err, out)
+	if err := json.Unmarshal(out.Bytes(), &page); err != nil {
+		f.t.Fatalf("%v: %s", err, out.String())
 	}
 	return page.Partitions
 }
@@ -164,7 +168,7 @@ func (f *fleet) showsPause(m *mate) {
 	if detail, err := m.check(1); err != nil || !strings.Contains(detail, "paused by ann") {
 		f.t.Errorf("/readyz says %q, %v", detail, err)
 	}
-	const want = "# HELP triggerd_worker_paused 1 if an operator has paused the partition.\n# TYPE triggerd_worker_paused gauge\n" +
+	const want = "# HELP triggerd_worker_paused 1 if an operator has paused the partition: triggers are accepted and wait. Bad if nobody remembers why: worker inspect says who and why, worker resume ends it.\n# TYPE triggerd_worker_paused gauge\n" +
 		`triggerd_worker_paused{partition="0"} 0` + "\n" + `triggerd_worker_paused{partition="1"} 1` + "\n" +
 		`triggerd_worker_paused{partition="2"} 0` + "\n" + `triggerd_worker_paused{partition="3"} 0` + "\n"
 	if err := testutil.GatherAndCompare(m.reg, strings.NewReader(want), "triggerd_worker_paused"); err != nil {
@@ -292,6 +296,23 @@ func (f *fleet) inspectFile(a, b *mate) {
 	b.drain()
 	if r := f.inspect("-partition", "0")[0]; r.State != "unowned" || r.Last == 0 || len(r.Faults) != 0 {
 		f.t.Errorf("without workers %+v", r)
+	}
+	f.showsUnknown()
+}
+
+// showsUnknown: what nobody says is not shown as nothing, what is wrong comes first, and the exit code tells programs.
+func (f *fleet) showsUnknown() {
+	f.t.Helper()
+	out, _ := f.typed(3, "inspect", "-partition", "0")
+	lines := strings.Split(out, "\n")
+	if len(lines) < 4 || !strings.HasPrefix(lines[1], "! partition 0: no worker has it") || !strings.HasSuffix(lines[1], "to do: start a worker") {
+		f.t.Fatalf("without workers it says\n%s", out)
+	}
+	if cells := strings.Fields(lines[3]); cells[0] != "0" || cells[1] != "!" || !strings.HasPrefix(cells[5], "?/") || cells[6] != "?" {
+		f.t.Errorf("without workers the line is %q", cells)
+	}
+	if out, _ = f.typed(3, "inspect", "-json"); strings.Contains(out, `"applied"`) || !strings.Contains(out, `"log_max_bytes"`) {
+		f.t.Errorf("without workers it says\n%s", out)
 	}
 }
 

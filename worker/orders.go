@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 	"github.com/triggerd/triggerd/worker/internal/trail"
@@ -147,6 +149,7 @@ func (w *Worker) report(ctx context.Context, home string, left trail.Left) {
 	if left.Crashed {
 		end.Kind = control.KindCrash
 	}
+	var trouble telemetry.Trouble
 	for pause := minReportPause; ctx.Err() == nil; pause = min(2*pause, maxReportPause) {
 		s, err := control.Report(ctx, w.deps.Broker, left.Partition, left.Seq, end)
 		if err == nil {
@@ -154,7 +157,7 @@ func (w *Worker) report(ctx context.Context, home string, left trail.Left) {
 				"text", left.Text, "quarantine", s.Guilty())
 			return
 		}
-		w.deps.Logger.Warn("end of the former run was not reported", "partition", left.Partition, "seq", left.Seq, "cause", err)
+		trouble.Again(w.deps.Logger, slog.LevelWarn, "end of the former run was not reported, trying again", "partition", left.Partition, "seq", left.Seq, "cause", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -190,8 +193,8 @@ func newOrderGauges(reg prometheus.Registerer, w *Worker) {
 					return 0
 				})
 		}
-		gauge("paused", "1 if an operator has paused the partition.", (*control.Order).Paused)
-		gauge("quarantined", "1 if a message of the partition has ended processes and is not applied until an operator resumes.",
+		gauge("paused", "1 if an operator has paused the partition: triggers are accepted and wait. Bad if nobody remembers why: worker inspect says who and why, worker resume ends it.", (*control.Order).Paused)
+		gauge("quarantined", "1 if a message of the partition has ended processes and is not applied until an operator resumes. Bad at once: worker inspect says which message.",
 			func(o *control.Order) bool { _, yes := o.Quarantined(); return yes })
 	}
 }

@@ -90,11 +90,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.settle()
 	home, err := openHome(w.dir())
 	if err != nil {
-		return fmt.Errorf("run worker: %w", err)
+		return err
 	}
 	defer home.close()
 	if w.trail, err = trail.Open(w.dir(), w.deps.Broker.Partitions()); err != nil {
-		return fmt.Errorf("run worker: %w", err)
+		return err
 	}
 	defer w.trail.Close()
 	members := w.join(home)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/shared/process"
 	"github.com/triggerd/triggerd/shared/record"
 )
 
@@ -132,6 +133,25 @@ func TestStrangersAreRefused(t *testing.T) {
 }
 
 // settings are those of a small deployment.
+// A process with another role's key would ask, and hear nothing, for ever.
+func TestAnotherRolesKeyEndsAProcess(t *testing.T) {
+	keys := natstest.NewKeys(t)
+	c := natstest.StartCluster(t, natstest.Members(1), natstest.Config("server.conf", keys.Env()...))
+	for name, role := range map[string]string{"worker": "ingress", "ingress": "worker"} {
+		r := process.Remote{URL: c.URL(), Nkey: keys.File(role)}
+		if conn, err := r.Dial(t.Context(), name, log(io.Discard)); !errors.Is(err, process.ErrRefused) || !strings.Contains(err.Error(), "another role") {
+			t.Errorf("%s with the key of %s: %v", name, role, err)
+			conn.Close()
+		}
+		r.Nkey = keys.File("operator") // may hear everything
+		conn, err := r.Dial(t.Context(), name, log(io.Discard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+}
+
 func settings() broker.Settings {
 	return broker.Settings{Partitions: 1, Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3600000},
 		TriggersMaxBytes: 64 << 20, EventsMaxBytes: 64 << 20, SnapshotsMaxBytes: 64 << 20}

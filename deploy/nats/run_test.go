@@ -102,10 +102,10 @@ func TestDeploymentRuns(t *testing.T) {
 		anybody  bool // no authentication
 		replicas string
 	}{
-		{file: "nats.conf", members: 1, durable: "sync always on triggerd (1 of 1 servers answered), 1 of each stream", anybody: true, replicas: "1"},
-		{file: "server.conf", members: 1, durable: "sync always on n1 (1 of 1 servers answered), 1 of each stream", replicas: "1"},
-		{file: "cluster.conf", members: 3, durable: "sync always on n1, n2, n3 (3 of 3 servers answered), 3 of each stream", replicas: "3"},
-		{file: "cluster-tls.conf", members: 3, durable: "sync always on n1, n2, n3 (3 of 3 servers answered), 3 of each stream", replicas: "3", tls: true},
+		{file: "nats.conf", members: 1, durable: "sync always on triggerd (1 of 1 servers answered), -replicas 1", anybody: true, replicas: "1"},
+		{file: "server.conf", members: 1, durable: "sync always on n1 (1 of 1 servers answered), -replicas 1", replicas: "1"},
+		{file: "cluster.conf", members: 3, durable: "sync always on n1, n2, n3 (3 of 3 servers answered), -replicas 3", replicas: "3"},
+		{file: "cluster-tls.conf", members: 3, durable: "sync always on n1, n2, n3 (3 of 3 servers answered), -replicas 3", replicas: "3", tls: true},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			keys, ca := natstest.NewKeys(t), natstest.NewAuthority(t)

@@ -33,7 +33,9 @@ var awayErrors = []error{
 	jetstream.ErrNoStreamResponse, context.DeadlineExceeded, errOvertaken, errNoLeader, errUnread,
 }
 
-// away says whether an error is one of a broker that may yet come (back).
+// Away says whether an error is one of a broker that may yet come (back): it does not answer, is starting, or elects.
+func Away(err error) bool { return away(err) }
+
 func away(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {

@@ -29,6 +29,17 @@ func (s Settings) buckets() []jetstream.StreamConfig {
 	}
 }
 
+// SnapshotsStream is the stream of StoreSnapshots.
+const SnapshotsStream = objectStreamPrefix + StoreSnapshots
+
+// SharedStreams are the streams of a deployment that belong to no partition.
+func SharedStreams() (names []string) {
+	for _, cfg := range (Settings{}).buckets() {
+		names = append(names, cfg.Name)
+	}
+	return names
+}
+
 func (s Settings) bucketConfig(name string, maxBytes int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              bucketStreamPrefix + name,

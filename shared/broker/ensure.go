@@ -158,6 +158,9 @@ func (e *ensurer) patiently(ctx context.Context, what string, step func(context.
 	}
 }
 
+// codeNoPeers: there are not as many servers as a stream is to have copies, with as much room as it reserves.
+const codeNoPeers = 10005
+
 func (e *ensurer) warn(what string, err error) {
 	if errors.Is(err, errNotMade) {
 		e.log.Warn("deployment is not complete, and this user may not complete it: waiting for one who may, such as a worker", "step", what, "error", err)
@@ -167,7 +170,13 @@ func (e *ensurer) warn(what string, err error) {
 		e.log.Warn("broker says that a known log is missing, asking again before that is believed", "step", what, "for", e.settings.MissingFor, "error", err)
 		return
 	}
-	e.log.Warn("broker is away, trying again", "step", what, "error", err)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeNoPeers {
+		e.log.Warn("no servers have a place for this stream: too few are there, or what it reserves does not fit into max_file_store; trying again",
+			"step", what, "error", err)
+		return
+	}
+	e.log.Warn("broker is away or busy, trying again", "step", what, "error", err)
 }
 
 // within bounds a step, so that one lost answer does not take all the time there is.

@@ -73,13 +73,13 @@ func (s Settings) Validate() error {
 			faults = append(faults, fmt.Errorf(format, v...))
 		}
 	}
-	check(s.Partitions >= 1 && s.Partitions <= MaxPartitions, "partitions %d: want 1 to %d", s.Partitions, MaxPartitions)
-	check(s.Replicas == 1 || s.Replicas == 3 || s.Replicas == 5, "replicas %d: want 1, 3 or 5", s.Replicas)
-	check(s.TriggersMaxBytes >= MaxMessageBytes, "maximum bytes of a log %d: want at least %d", s.TriggersMaxBytes, MaxMessageBytes)
-	check(s.EventsMaxBytes >= MaxMessageBytes, "maximum bytes of events %d: want at least %d", s.EventsMaxBytes, MaxMessageBytes)
-	check(s.SnapshotsMaxBytes >= MaxMessageBytes, "maximum bytes of snapshots %d: want at least %d", s.SnapshotsMaxBytes, MaxMessageBytes)
-	check(s.DuplicateWindow >= eventsDuplicateWindow, "duplicate window %v: want at least %v", s.DuplicateWindow, eventsDuplicateWindow)
-	check(s.MemberTTL >= MinMemberTTL, "member ttl %v: want at least %v", s.MemberTTL, MinMemberTTL)
+	check(s.Partitions >= 1 && s.Partitions <= MaxPartitions, "-partitions %d: want 1 to %d", s.Partitions, MaxPartitions)
+	check(s.Replicas == 1 || s.Replicas == 3 || s.Replicas == 5, "-replicas %d: want 1, 3 or 5", s.Replicas)
+	check(s.TriggersMaxBytes >= MaxMessageBytes, "-triggers-max-bytes %d: want at least %d", s.TriggersMaxBytes, MaxMessageBytes)
+	check(s.EventsMaxBytes >= MaxMessageBytes, "-events-max-bytes %d: want at least %d", s.EventsMaxBytes, MaxMessageBytes)
+	check(s.SnapshotsMaxBytes >= MaxMessageBytes, "-snapshots-max-bytes %d: want at least %d", s.SnapshotsMaxBytes, MaxMessageBytes)
+	check(s.DuplicateWindow >= eventsDuplicateWindow, "-duplicate-window %v: want at least %v", s.DuplicateWindow, eventsDuplicateWindow)
+	check(s.MemberTTL >= MinMemberTTL, "-member-ttl %v: want at least %v", s.MemberTTL, MinMemberTTL)
 	return errors.Join(faults...)
 }
 

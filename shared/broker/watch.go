@@ -20,7 +20,7 @@ type Watch struct {
 	Begin  func()                                           // a watch begins; may be nil
 	Take   func(entry jetstream.KeyValueEntry, listed bool) // an entry; listed: it is news, and not of the list
 	Listed func(ctx context.Context)                        // the list is complete; ctx ends with the watch
-	Failed func(err error, again bool)                      // it is begun anew after a pause; again: so was the last one, and nothing was listed since
+	Failed func(err error)                                  // it is begun anew after a pause
 }
 
 // Pauses before a watch that failed is begun anew, doubling until one is listed.
@@ -41,17 +41,15 @@ const (
 func (b *Broker) KeepWatching(ctx context.Context, w Watch) {
 	reconnected := b.Conn.StatusChanged(nats.CONNECTED)
 	defer b.Conn.RemoveStatusListener(reconnected)
-	again := false
 	for pause := minWatchPause; ctx.Err() == nil; {
 		listed, err := b.watchOnce(ctx, &w, reconnected)
 		if listed {
-			pause, again = minWatchPause, false
+			pause = minWatchPause
 		}
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		w.Failed(err, again)
-		again = true
+		w.Failed(err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -64,11 +62,16 @@ func (b *Broker) KeepWatching(ctx context.Context, w Watch) {
 
 // watchOnce lists and watches until it is time to list again (nil). listed: the list was completed.
 func (b *Broker) watchOnce(ctx context.Context, w *Watch, reconnected <-chan nats.Status) (listed bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	// With a deadline of ctx the watch would end then; without one a lost answer would be awaited for ever.
-	setup := time.AfterFunc(w.Timeout, cancel)
+	setup := time.AfterFunc(w.Timeout, func() { cancel(fmt.Errorf("broker did not list it within %s", w.Timeout)) })
 	defer setup.Stop()
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && cause != ctx.Err() { // it says more
+			err = fmt.Errorf("watch bucket %s: %w", w.Bucket, cause)
+		}
+	}()
 	bucket, err := b.JS.KeyValue(ctx, w.Bucket)
 	if err != nil {
 		return false, fmt.Errorf("open bucket %s: %w", w.Bucket, err)

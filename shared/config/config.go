@@ -91,6 +91,7 @@ func loadEnv(fs *flag.FlagSet, environ []string) (faults []error) {
 		}
 		if err := fs.Set(flagName, value); err != nil {
 			faults = append(faults, fmt.Errorf("invalid value %q for %s: %w", value, name, err))
+			restore(fs, flagName)
 		}
 	}
 	return faults
@@ -132,12 +133,23 @@ func explain(fs *flag.FlagSet, err error, before, rest []string) (next []string,
 	culprit := before[len(before)-len(rest)-1]
 	name, _, hasValue := strings.Cut(strings.TrimLeft(culprit, "-"), "=")
 	if !strings.HasPrefix(err.Error(), "flag provided but not defined") {
+		if !hasValue && fs.Lookup(name) == nil { // the value is an argument of its own
+			name = strings.TrimLeft(before[max(0, len(before)-len(rest)-2)], "-")
+		}
+		restore(fs, name)
 		return rest, err
 	}
 	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		rest = rest[1:]
 	}
 	return rest, unknown("flag -"+name, "-"+name, flags(fs))
+}
+
+// restore gives a flag its default back. A number whose text makes no sense would be 0, and Validate would complain about that too.
+func restore(fs *flag.FlagSet, name string) {
+	if f := fs.Lookup(name); f != nil {
+		_ = f.Value.Set(f.DefValue) // some defaults cannot be written, as that of no time
+	}
 }
 
 func flags(fs *flag.FlagSet) (names []string) {

@@ -135,3 +135,27 @@ func TestBytesReadsWhatItWrites(t *testing.T) {
 		}
 	}
 }
+
+// A value that makes no sense is one fault, not two: the default stands in for it.
+func TestBadValueLeavesTheDefault(t *testing.T) {
+	for _, c := range []struct{ args, environ []string }{
+		{args: []string{"-count", "x"}}, {args: []string{"-count=x"}}, {environ: []string{"TRIGGERD_COUNT=x"}},
+	} {
+		p := &counted{}
+		err := config.Load("test", c.args, c.environ, io.Discard, p)
+		if err == nil || strings.Contains(err.Error(), "under 1") || p.count != 7 {
+			t.Errorf("%v %v: count %d, %v", c.args, c.environ, p.count, err)
+		}
+	}
+}
+
+type counted struct{ count int }
+
+func (c *counted) RegisterFlags(fs *flag.FlagSet) { fs.IntVar(&c.count, "count", 7, "how many") }
+
+func (c *counted) Validate() error {
+	if c.count < 1 {
+		return errors.New("-count is under 1")
+	}
+	return nil
+}

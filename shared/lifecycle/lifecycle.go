@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -109,8 +110,11 @@ func (r *runner) note(p *running, err error) {
 		err = ErrEnded
 	}
 	if err != nil {
+		if !strings.HasPrefix(err.Error(), p.part.Name+": ") { // a part that runs parts of its own has one of its name
+			err = fmt.Errorf("%s: %w", p.part.Name, err)
+		}
 		r.mu.Lock()
-		r.faults = append(r.faults, fmt.Errorf("%s: %w", p.part.Name, err))
+		r.faults = append(r.faults, err)
 		r.mu.Unlock()
 	}
 	r.once.Do(func() { close(r.ended) })

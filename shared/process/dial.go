@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // How a process keeps its connection. A silent peer is noticed after pingEvery*(1+pingsOut), and nothing is kept back for a broker that is
@@ -26,12 +28,12 @@ const (
 
 // ErrRefused: the broker is there, and does not take this process. Waiting does not help.
 var ErrRefused = errors.New("broker refuses this process: check who it says it is (-nats-credentials, -nats-nkey, -nats-user) and what it " +
-	"shows and trusts (-nats-tls-ca, -nats-tls-cert)")
+	"shows and trusts (-nats-tls-ca, -nats-tls-cert; a url with tls:// asks for TLS)")
 
 // refusals are the client's errors of a broker that is there.
 var refusals = []error{
 	nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-	nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, nats.ErrNkeysNotSupported,
+	nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, nats.ErrNkeysNotSupported, errOtherRole,
 }
 
 // refusalTexts are what the broker has against the own certificate: errors without a type, that come with or after the handshake.
@@ -52,27 +54,56 @@ func (r *Remote) Dial(ctx context.Context, name string, log *slog.Logger) (*nats
 		return nil, err
 	}
 	opts = append(ConnOptions(name, log), opts...)
-	for warned := false; ; warned = true {
-		conn, err := nats.Connect(r.URL, opts...)
+	var trouble telemetry.Trouble
+	for {
+		conn, err := r.connect(opts)
 		if err == nil {
+			trouble.Over(log, "broker is there", "url", conn.ConnectedUrlRedacted())
 			return conn, nil
 		}
 		if refusal(err) {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		if !warned {
-			log.Warn("broker is away, trying again", "error", err)
-		}
+		trouble.Again(log, slog.LevelWarn, "broker is away, trying again", "url", r.redacted(), "error", err)
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
+			return nil, fmt.Errorf("%w: broker is away: %w", ctx.Err(), err)
 		case <-time.After(redialEvery):
 		}
 	}
 }
 
+// connect makes a connection over which answers can be heard. A broker lets a process in with any key that it knows, and does not let it hear
+// what belongs to another role: everything it asked would look unanswered.
+func (r *Remote) connect(opts []nats.Option) (*nats.Conn, error) {
+	conn, err := nats.Connect(r.URL, opts...)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := conn.SubscribeSync(conn.NewInbox())
+	if err == nil {
+		err = conn.FlushTimeout(hearWithin)
+		_ = sub.Unsubscribe()
+	}
+	if last := conn.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+		err = fmt.Errorf("%w: %w", errOtherRole, last)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// hearWithin bounds how long a new connection is tried out.
+const hearWithin = 5 * time.Second
+
+// errOtherRole: the key is known, as that of somebody else.
+var errOtherRole = errors.New("the key (-nats-nkey, -nats-credentials, -nats-user) is that of another role: it may not hear the answers to what this process asks")
+
 // ConnOptions are those of every connection of a process; name is what the broker calls it.
 func ConnOptions(name string, log *slog.Logger) []nats.Option {
+	said := newConnection(log)
 	return []nats.Option{
 		nats.Name("triggerd " + name),
 		nats.CustomInboxPrefix(inboxPrefix(name)),
@@ -83,34 +114,10 @@ func ConnOptions(name string, log *slog.Logger) []nats.Option {
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.IgnoreAuthErrorAbort(), // a key that is being replaced may be refused for a while
-		nats.DisconnectErrHandler(func(conn *nats.Conn, err error) {
-			if !conn.IsClosed() {
-				log.Warn("broker connection lost", "error", err)
-			}
-		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			if refusal(err) {
-				log.Error("broker refuses to take this process back, trying again", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(conn *nats.Conn) { log.Info("broker connection restored", "url", conn.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { sayError(log, sub, err) }),
-	}
-}
-
-// sayError logs what the broker says of a connection beside its answers.
-func sayError(log *slog.Logger, sub *nats.Subscription, err error) {
-	subject := ""
-	if sub != nil {
-		subject = sub.Subject
-	}
-	switch {
-	case errors.Is(err, nats.ErrPermissionViolation):
-		log.Error("broker does not allow this user what it tried", "error", err)
-	case refusal(err):
-		log.Error("broker refuses to take this process back, trying again", "error", err)
-	default:
-		log.Warn("broker connection reports an error", "subject", subject, "error", err)
+		nats.DisconnectErrHandler(said.disconnected),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { said.notTakenBack(err) }),
+		nats.ReconnectHandler(said.reconnected),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { said.reported(sub, err) }),
 	}
 }
 

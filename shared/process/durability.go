@@ -17,8 +17,11 @@ import (
 	"github.com/triggerd/triggerd/shared/lifecycle"
 )
 
-// syncEvery is how often the servers are asked again: one may be started anew with another configuration.
-const syncEvery = time.Minute
+// How often the servers are asked again: one may be started anew with another configuration, and one that is away may be back.
+const (
+	syncEvery     = time.Minute
+	syncSoonEvery = 10 * time.Second
+)
 
 // SyncRule says what it takes to be ready: what an acknowledgement of the broker is worth depends on whether it syncs always.
 type SyncRule string
@@ -58,10 +61,14 @@ func (r *SyncRule) String() string {
 }
 
 var (
-	errNotAlways  = errors.New("does not sync always: it acknowledges what it could still lose; set sync_interval: always")
-	errNobodySays = errors.New("nobody says whether the broker syncs always: let the account ask its servers, as deploy/nats/permissions.conf does, " +
-		"or make sure of it and start with -nats-sync-always declared")
+	errNotAlways = errors.New("does not sync always: what it acknowledges is lost if its machine loses power within sync_interval; set sync_interval: always " +
+		"in its block jetstream (deploy/nats/jetstream.conf) and restart it, one server at a time; this process goes on, and is ready when all do")
+	errNobodySays = errors.New("no server says whether it syncs always: let the account ask its servers, as deploy/nats/permissions.conf does (imports and exports of " +
+		subjectAsked + "), or make sure of it and start with -nats-sync-always declared")
 )
+
+// subjectAsked is what an account must import to be answered.
+const subjectAsked = "$SYS.REQ.SERVER.PING.JSZ"
 
 // durability watches when the broker's servers write to disk.
 type durability struct {
@@ -80,7 +87,8 @@ func watchDurability(env *Env, rule SyncRule) (lifecycle.Part, error) {
 	env.Health.Register("durability", d.check)
 	err := env.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "triggerd_broker_sync_always",
-		Help: "1 if the broker acknowledges a record only when it is on disk (sync_interval: always), 0 if one of its servers does not, -1 if nobody says.",
+		Help: "1 if the broker acknowledges a record only when it is on disk (sync_interval: always); 0 if one of its servers does not, " +
+			"so that what is accepted may be lost; -1 if no server says. Bad unless 1: see durability in /readyz?verbose.",
 	}, d.value))
 	return lifecycle.Part{Name: "durability", Run: d.run}, err
 }
@@ -89,11 +97,12 @@ func watchDurability(env *Env, rule SyncRule) (lifecycle.Part, error) {
 func (d *durability) run(ctx context.Context, ready func()) error {
 	reconnected := d.broker.Conn.StatusChanged(nats.CONNECTED)
 	defer d.broker.Conn.RemoveStatusListener(reconnected)
-	again := time.NewTicker(syncEvery)
-	defer again.Stop()
 	d.ask(ctx)
 	ready()
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for {
+		again.Reset(d.pause())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -127,7 +136,9 @@ func (d *durability) say(err error) {
 	detail, fault := d.check()
 	switch {
 	case fault != nil:
-		d.log.Error("broker's acknowledgements are not known to be on disk", "cause", errors.Join(fault, err))
+		d.log.Error("broker's acknowledgements are not known to be on disk, so this process is not ready", "cause", errors.Join(fault, err))
+	case d.missing() > 0:
+		d.log.Warn("some servers do not say whether they sync always: they are away, or answer late", "missing", d.missing(), "durability", detail)
 	case d.value() == 1:
 		d.log.Info("broker acknowledges what is on disk", "durability", detail)
 	default:
@@ -140,10 +151,10 @@ func (d *durability) check() (string, error) {
 	d.mu.Lock()
 	last := d.last
 	d.mu.Unlock()
-	copies := fmt.Sprintf("%d of each stream", d.broker.Settings().Replicas)
+	copies := fmt.Sprintf("-replicas %d", d.broker.Settings().Replicas)
 	switch {
 	case len(last.Not) > 0 && d.rule == SyncIgnore:
-		return "not sync always, and ignored: " + strings.Join(last.Not, ", "), nil
+		return "not sync always, and ignored: " + strings.Join(last.Not, ", ") + "; what is accepted may be lost (-nats-sync-always ignore)", nil
 	case len(last.Not) > 0:
 		return "", fmt.Errorf("%s %w", strings.Join(last.Not, ", "), errNotAlways)
 	case last.Known():
@@ -151,7 +162,24 @@ func (d *durability) check() (string, error) {
 	case d.rule == SyncAsk:
 		return "", errNobodySays
 	}
-	return fmt.Sprintf("sync always is %s, no server was asked, %s", d.rule, copies), nil
+	return fmt.Sprintf("sync always is %s, no server answered that, %s", d.rule, copies), nil
+}
+
+func (d *durability) pause() time.Duration {
+	if d.missing() > 0 {
+		return syncSoonEvery
+	}
+	return syncEvery
+}
+
+// missing is how many servers there are that did not answer, where others did.
+func (d *durability) missing() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.last.Known() {
+		return 0
+	}
+	return max(0, d.last.Servers-len(d.last.Always)-len(d.last.Not))
 }
 
 // value is the metric. What is declared is not known.

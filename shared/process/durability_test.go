@@ -91,12 +91,12 @@ func TestDurabilityIsShown(t *testing.T) {
 		metric string
 		logs   string
 	}{
-		{"always", always, "ask", 200, "sync always on natstest (1 of 1 servers answered), 1 of each stream", "1", "level=INFO msg=\"broker acknowledges what is on disk\""},
+		{"always", always, "ask", 200, "sync always on natstest (1 of 1 servers answered), -replicas 1", "1", "level=INFO msg=\"broker acknowledges what is on disk\""},
 		{"not", lazy, "ask", 503, "natstest does not sync always", "0", "level=ERROR"},
 		{"not, declared", lazy, "declared", 503, "natstest does not sync always", "0", "level=ERROR"},
 		{"not, ignored", lazy, "ignore", 200, "not sync always, and ignored: natstest", "0", "level=WARN"},
 		{"unknown", closed, "ask", 503, "-nats-sync-always declared", "-1", "level=ERROR"},
-		{"unknown, declared", closed, "declared", 200, "sync always is declared, no server was asked", "-1", "level=WARN"},
+		{"unknown, declared", closed, "declared", 200, "sync always is declared, no server answered that", "-1", "level=WARN"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := show(t, test.srv, "-nats-sync-always", test.rule)

@@ -34,9 +34,11 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -97,7 +99,7 @@ func (p Program) connected(ctx context.Context, cfg Config, env *Env, ready func
 	defer conn.Close()
 	env.Health.Register("broker", func() (string, error) { return checkConn(conn) })
 	if env.Broker, err = broker.Ensure(ctx, conn, cfg.Deployment.Settings, env.Logger); err != nil {
-		return unlessTold(ctx, err)
+		return unlessTold(ctx, explained(err))
 	}
 	parts, err := p.parts(env)
 	if err != nil {
@@ -131,6 +133,25 @@ func announce(all func()) lifecycle.Part {
 		return nil
 	}}
 }
+
+// explained adds what a person can do to what the broker says.
+func explained(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+		return fmt.Errorf("%w: the key is one of an account without JetStream, such as that of role system: check -nats-nkey, -nats-credentials, -nats-user", err)
+	case codeNoRoom:
+		return fmt.Errorf("%w: every stream reserves its bytes: raise max_file_store in the servers' configuration, or make the deployment with smaller "+
+			"-triggers-max-bytes, -events-max-bytes, -snapshots-max-bytes or fewer -partitions", err)
+	}
+	return err
+}
+
+// codeNoRoom: the servers' stores have no room for what a stream reserves.
+const codeNoRoom = 10047
 
 func unlessTold(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -166,7 +187,7 @@ func Execute(name string, run func(ctx context.Context, stderr io.Writer) error,
 	ctx, stop := lifecycle.Signals(context.Background())
 	defer stop()
 	if err := run(ctx, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintln(os.Stderr, name+": "+strings.TrimPrefix(err.Error(), name+": "))
 		return 1
 	}
 	return 0

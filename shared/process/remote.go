@@ -72,6 +72,17 @@ func (r *Remote) urlFaults() (faults []error) {
 	return faults
 }
 
+// redacted is the url without what is secret in it.
+func (r *Remote) redacted() string {
+	var parts []string
+	for one := range strings.SplitSeq(r.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
+			parts = append(parts, u.Redacted())
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
 // identities counts the ways in which the process would say who it is.
 func (r *Remote) identities() (n int) {
 	for _, given := range []bool{r.Credentials != "", r.Nkey != "", r.User != "", strings.Contains(r.URL, "@")} {

@@ -120,10 +120,29 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// doorman is a broker that takes who knows the password, and tells of whom it does not.
+type doorman struct {
+	password string
+	refused  chan struct{}
+}
+
+func (d *doorman) Check(client server.ClientAuthentication) bool {
+	if client.GetOpts().Password == d.password {
+		return true
+	}
+	select {
+	case d.refused <- struct{}{}:
+	default:
+	}
+	return false
+}
+
 // A broker that takes a process no longer after a restart is named, and asked again until it does.
 func TestRefusedWhenReconnecting(t *testing.T) {
-	password := "secret"
-	srv := natstest.Start(t, natstest.Lazy(), natstest.Closed(), natstest.Tune(func(o *server.Options) { o.Username, o.Password = "u", password }))
+	password, refused := "secret", make(chan struct{}, 100)
+	srv := natstest.Start(t, natstest.Lazy(), natstest.Closed(), natstest.Tune(func(o *server.Options) {
+		o.CustomClientAuthentication = &doorman{password, refused}
+	}))
 	said := make(lines, 1000)
 	conn, err := dial(t, said, "-nats-url", srv.URL(), "-nats-user", "u", "-nats-password-file", file(t, password))
 	if err != nil {
@@ -131,12 +150,14 @@ func TestRefusedWhenReconnecting(t *testing.T) {
 	}
 	password = "another"
 	srv.Restart()
+	said.await(t, "broker refuses to take this process back")
 	for range 3 { // the client would give up after two
-		said.await(t, "broker refuses to take this process back")
+		<-refused
 	}
 	password = "secret"
 	srv.Restart()
 	natstest.Eventually(t, conn.IsConnected, "connected again")
+	said.await(t, "broker takes this process back")
 }
 
 // lines is a writer that hands on what is written to it.

@@ -15,7 +15,7 @@ func showSettings(env *Env) error {
 	differing := env.Broker.Differences()
 	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "triggerd_broker_setting_differs",
-		Help: "1 for each setting that a stream has otherwise than this process was told, as found at its start and not put right.",
+		Help: "1 for each setting that a stream has otherwise than this process was told, as found at its start and not put right. Works; bad for replicas: tell all processes the same, or change the stream. See settings in /readyz?verbose.",
 	}, []string{"stream", "setting"})
 	var all []string
 	for _, d := range differing {

@@ -287,11 +287,11 @@ func TestMetrics(t *testing.T) {
 		caller.want(t, Unverified)
 		ask(t.Context(), a, "bob").want(t, Unverified)
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP triggerd_ingress_check_breaker_open 1 while a partition's owner is not asked because it was silent.
+# HELP triggerd_ingress_check_breaker_open 1 while a partition's owner is not asked because it was silent. Bad for minutes: nobody serves the partition; see worker inspect. Triggers are accepted all the same.
 # TYPE triggerd_ingress_check_breaker_open gauge
 triggerd_ingress_check_breaker_open{partition="0"} 0
 triggerd_ingress_check_breaker_open{partition="1"} 1
-# HELP triggerd_ingress_checks_total Users that were not in the cache, by what asking for them gave; all but known and unknown are unverified.
+# HELP triggerd_ingress_checks_total Users that were not in the cache, by what asking for them gave; all but known and unknown are unverified. Bad if silent, behind or skipped rise: the partition's worker is away or slow.
 # TYPE triggerd_ingress_checks_total counter
 triggerd_ingress_checks_total{result="behind"} 0
 triggerd_ingress_checks_total{result="cancelled"} 0
@@ -301,13 +301,13 @@ triggerd_ingress_checks_total{result="known"} 1
 triggerd_ingress_checks_total{result="silent"} 1
 triggerd_ingress_checks_total{result="skipped"} 1
 triggerd_ingress_checks_total{result="unknown"} 0
-# HELP triggerd_ingress_known_users Users in the cache of known users, expired ones included.
+# HELP triggerd_ingress_known_users Users in the cache of known users, expired ones included; at most -cache-users.
 # TYPE triggerd_ingress_known_users gauge
 triggerd_ingress_known_users 1
 # HELP triggerd_ingress_known_users_hits_total Users found in the cache of known users.
 # TYPE triggerd_ingress_known_users_hits_total counter
 triggerd_ingress_known_users_hits_total 1
-# HELP triggerd_ingress_known_users_misses_total Users not found in the cache of known users.
+# HELP triggerd_ingress_known_users_misses_total Users not found in the cache of known users; each is asked for.
 # TYPE triggerd_ingress_known_users_misses_total counter
 triggerd_ingress_known_users_misses_total 3
 `), "triggerd_ingress_check_breaker_open", "triggerd_ingress_checks_total", "triggerd_ingress_known_users",

@@ -48,14 +48,14 @@ type metrics struct {
 func newMetrics(a *Admission) *metrics {
 	m := &metrics{
 		duration: prometheus.NewHistogram(telemetry.Histogram("triggerd_ingress_check_duration_seconds",
-			"Time until a partition's owner answered a check request, or was given up.",
+			"Time until a partition's owner answered a check request, or was given up. Bad near -check-timeout: owners are away or slow, and requests wait for them.",
 			[]float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 1, 2})),
 		users: prometheus.NewHistogram(telemetry.Histogram("triggerd_ingress_check_users",
 			"Users asked for in one check request.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000})),
 	}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "triggerd_ingress_checks_total",
-		Help: "Users that were not in the cache, by what asking for them gave; all but known and unknown are unverified.",
+		Help: "Users that were not in the cache, by what asking for them gave; all but known and unknown are unverified. Bad if silent, behind or skipped rise: the partition's worker is away or slow.",
 	}, []string{"result"})
 	for r := known; r < results; r++ {
 		m.checks[r] = checks.WithLabelValues(resultNames[r])
@@ -74,10 +74,10 @@ func (m *metrics) addCache(c *cache) {
 			Name: "triggerd_ingress_known_users_hits_total", Help: "Users found in the cache of known users.",
 		}, func() float64 { return c.count(func(s *shard) uint64 { return s.hits.Load() }) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "triggerd_ingress_known_users_misses_total", Help: "Users not found in the cache of known users.",
+			Name: "triggerd_ingress_known_users_misses_total", Help: "Users not found in the cache of known users; each is asked for.",
 		}, func() float64 { return c.count(func(s *shard) uint64 { return s.misses.Load() }) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "triggerd_ingress_known_users", Help: "Users in the cache of known users, expired ones included.",
+			Name: "triggerd_ingress_known_users", Help: "Users in the cache of known users, expired ones included; at most -cache-users.",
 		}, func() float64 { return c.count((*shard).entries) }))
 }
 
@@ -85,7 +85,7 @@ func (m *metrics) addCache(c *cache) {
 func (m *metrics) addBreaker(pt *partition) {
 	m.all = append(m.all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "triggerd_ingress_check_breaker_open",
-		Help:        "1 while a partition's owner is not asked because it was silent.",
+		Help:        "1 while a partition's owner is not asked because it was silent. Bad for minutes: nobody serves the partition; see worker inspect. Triggers are accepted all the same.",
 		ConstLabels: prometheus.Labels{"partition": strconv.Itoa(pt.p)},
 	}, pt.broken))
 }

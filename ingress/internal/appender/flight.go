@@ -57,6 +57,8 @@ func judge(msg *nats.Msg) (verdict, uint64, error) {
 		return unclear, 0, nil
 	case ack.Error != nil && proves(ack.Error) == unclear:
 		return unclear, 0, nil
+	case ack.Error != nil && ack.Error.ErrorCode == codeFull:
+		return refused, 0, errFull
 	case ack.Error != nil:
 		return refused, 0, fmt.Errorf("log refuses: %s (%d)", ack.Error.Description, ack.Error.ErrorCode)
 	case ack.Sequence == 0:
@@ -87,6 +89,12 @@ func proves(e *jetstream.APIError) verdict {
 	}
 	return refused
 }
+
+// codeFull is the answer of a log that has no room for the message, whichever of its bounds that is.
+const codeFull = 10077
+
+var errFull = errors.New("log is full, and drops nothing: its worker trims it behind snapshots, so look whether it applies and makes them " +
+	"(worker inspect); for more room start a worker with a larger -triggers-max-bytes")
 
 // unsent are the errors of publishing that the client gives before it has taken anything of the message.
 var unsent = []error{

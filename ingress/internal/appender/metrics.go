@@ -40,16 +40,16 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 	counter := func(what, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "triggerd_ingress_append_" + what, Help: help}, labels)
 	}
-	records := histogram("batch_records", "Records in a batch when it is first sent.", prometheus.ExponentialBuckets(1, 2, 11))
-	bytes := histogram("batch_bytes", "Payload of a batch when it is first sent.", prometheus.ExponentialBuckets(128, 2, 14))
-	duration := histogram("duration_seconds", "Time from a call to its acknowledgement, of calls that succeeded.",
+	records := histogram("batch_records", "Records in a batch when it is first sent. Grows with load, up to 1000.", prometheus.ExponentialBuckets(1, 2, 11))
+	bytes := histogram("batch_bytes", "Payload of a batch when it is first sent, in bytes, up to 256 KiB unless it is one large record.", prometheus.ExponentialBuckets(128, 2, 14))
+	duration := histogram("duration_seconds", "Time from a call to its acknowledgement (synced to disk), of calls that succeeded. Bad near -append-timeout: the broker's disks are slow or full of other work.",
 		prometheus.ExponentialBuckets(0.00025, 2, 13))
 	queue := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "triggerd_ingress_append_queue_records", Help: "Records that wait to be sent.",
+		Name: "triggerd_ingress_append_queue_records", Help: "Records that wait to be sent. Bad if it stays near -queue-records: the log takes less than comes in, and more is refused.",
 	}, []string{"partition"})
-	repeats := counter("repeated_batches_total", "Batches sent again because their fate was unknown.", "partition")
-	unknown := counter("unknown_records_total", "Records sent but not confirmed in their callers' time.", "partition")
-	refusals := counter("refused_records_total", "Records not stored, by cause.", "partition", "cause")
+	repeats := counter("repeated_batches_total", "Batches sent again because their fate was unknown. Some when a server goes away; bad if it keeps rising: see logs in /readyz?verbose.", "partition")
+	unknown := counter("unknown_records_total", "Records sent but not confirmed in their callers' time: each was answered 503 unknown_outcome with a receipt, and may be stored. Bad if it keeps rising: the broker is slow or elects.", "partition")
+	refusals := counter("refused_records_total", "Records not stored, by cause; each was answered 503. Bad for broker_away and log_refused (see logs in /readyz?verbose) and queue_full (too much load).", "partition", "cause")
 	if reg != nil {
 		reg.MustRegister(records, bytes, duration, queue, repeats, unknown, refusals)
 	}

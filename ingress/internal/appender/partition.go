@@ -3,9 +3,11 @@ package appender
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 var (
@@ -49,7 +52,9 @@ type partition struct {
 	flight, spare *flight // flight is in flight iff flying
 	timer         *time.Timer
 	armed         bool
-	refusing      bool // the last answer was a refusal
+
+	trouble telemetry.Trouble
+	ailing  atomic.Pointer[ailment] // nil: the last batch was taken
 }
 
 func newPartition(a *Appender, id int) (*partition, error) {
@@ -254,9 +259,8 @@ func (p *partition) repeat(now time.Time) {
 	if !p.a.connected.Load() {
 		return // as soon as it is connected
 	}
-	if f.attempts == 1 {
-		p.a.log.Warn("batch not acknowledged, repeating it until it is", "partition", p.id, "writer", p.a.writer, "number", f.number)
-	}
+	p.ailing.CompareAndSwap(nil, &ailment{at: now, why: errStalled})
+	p.trouble.Again(p.a.log, slog.LevelWarn, "batch not acknowledged, repeating it until it is", "partition", p.id, "writer", p.a.writer, "number", f.number)
 	p.a.metrics.repeats[p.id].Inc()
 	p.send(now)
 }
@@ -327,10 +331,8 @@ func (p *partition) answer(msg *nats.Msg) {
 
 // landed resolves the batch in flight: it lies at seq. The next one leaves before the callers are told.
 func (p *partition) landed(seq uint64) {
-	if p.refusing || p.flight.attempts > 1 {
-		p.a.log.Info("log takes batches", "partition", p.id, "number", p.flight.number, "attempts", p.flight.attempts)
-		p.refusing = false
-	}
+	p.ailing.Store(nil)
+	p.trouble.Over(p.a.log, "log takes batches again", "partition", p.id, "number", p.flight.number, "attempts", p.flight.attempts)
 	p.resolve(func(index int) (record.Position, error) {
 		return record.Position{Seq: seq, Index: uint32(index)}, nil
 	})
@@ -338,10 +340,8 @@ func (p *partition) landed(seq uint64) {
 
 // refused resolves the batch in flight: it was not stored and is not on its way.
 func (p *partition) refused(why error) {
-	if !p.refusing {
-		p.a.log.Warn("log refuses a batch", "partition", p.id, "number", p.flight.number, "error", why)
-		p.refusing = true
-	}
+	p.ailing.Store(&ailment{at: time.Now(), why: why})
+	p.trouble.Again(p.a.log, slog.LevelWarn, "log refuses a batch, nothing of it is stored", "partition", p.id, "number", p.flight.number, "error", why)
 	n := len(p.flight.calls)
 	p.a.metrics.refused(p.id, causeRefused, n)
 	err := fmt.Errorf("%w: %w", ErrUnavailable, why)

@@ -11,7 +11,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) metrics {
 	tokens := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "triggerd_ingress_tokens_total",
-		Help: "Tokens judged: cached (verified lately), verified, refused.",
+		Help: "Tokens judged: cached (verified lately), verified, refused. Bad if refused rises for callers that are known: see keys_broken and their clocks.",
 	}, []string{"result"})
 	m := metrics{
 		cached:   tokens.WithLabelValues("cached"),
@@ -19,7 +19,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		refused:  tokens.WithLabelValues("refused"),
 		broken: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "triggerd_ingress_keys_broken",
-			Help: "1 while the newest key file cannot be used and the keys before it are in force.",
+			Help: "1 while the newest key file cannot be used and the keys before it are in force. Bad at once: the log says what is wrong with the file.",
 		}),
 	}
 	if r != nil {

@@ -144,7 +144,7 @@ func TestMetrics(t *testing.T) {
 		t.Error(problems, err)
 	}
 	err = testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP triggerd_ingress_tokens_total Tokens judged: cached (verified lately), verified, refused.
+# HELP triggerd_ingress_tokens_total Tokens judged: cached (verified lately), verified, refused. Bad if refused rises for callers that are known: see keys_broken and their clocks.
 # TYPE triggerd_ingress_tokens_total counter
 triggerd_ingress_tokens_total{result="cached"} 1
 triggerd_ingress_tokens_total{result="refused"} 1

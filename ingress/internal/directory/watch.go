@@ -2,23 +2,27 @@ package directory
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // keepWatching watches until Close.
 func (d *Directory) keepWatching() {
 	defer d.wg.Done()
+	var trouble telemetry.Trouble
 	d.broker.KeepWatching(d.watch, broker.Watch{Bucket: Bucket, RelistEvery: d.cfg.RelistEvery, Timeout: d.cfg.ListTimeout,
-		Take:   func(e jetstream.KeyValueEntry, _ bool) { d.take(e) },
-		Listed: func(context.Context) { d.markListed() },
-		Failed: func(err error, again bool) {
+		Take: func(e jetstream.KeyValueEntry, _ bool) { d.take(e) },
+		Listed: func(context.Context) {
+			trouble.Over(d.log, "watch of modules goes on")
+			d.markListed()
+		},
+		Failed: func(err error) {
 			d.metrics.failures.Inc()
-			if !again {
-				d.log.Warn("watch of modules ended, beginning again", "error", err)
-			}
+			trouble.Again(d.log, slog.LevelWarn, "watch of modules ended, beginning again", "error", err)
 		}})
 }
 

@@ -26,7 +26,7 @@ var secondsBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "triggerd_ingress_requests_total", Help: "Requests answered, by route and status code.",
+			Name: "triggerd_ingress_requests_total", Help: "Requests answered, by route and status code. Bad for 5xx: request failed in the log says why.",
 		}, []string{"route", "code"}),
 		seconds: prometheus.NewHistogramVec(telemetry.Histogram("triggerd_ingress_request_seconds",
 			"Time from a request's headers to its answer.", secondsBuckets), []string{"route"}),
@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "triggerd_ingress_accepted_total", Help: "Triggers that were accepted: durable in the log.",
 		}),
 		unverified: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "triggerd_ingress_unverified_accepts_total", Help: "Triggers that were accepted while nobody could say whether their user exists.",
+			Name: "triggerd_ingress_unverified_accepts_total", Help: "Triggers that were accepted while nobody could say whether their user exists; unknown ones are rejected when they are applied. Bad if it keeps rising: workers are away or slow.",
 		}),
 		items: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "triggerd_ingress_batch_items_total", Help: "Items of batches by their own status code: the request's is 200 if its items could be read.",

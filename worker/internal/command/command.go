@@ -14,7 +14,8 @@
 //
 // # Failure
 //
-// 0 is done, 1 failed, 2 wrong usage. A broker that is away is tried until -timeout. A failure says what was done before it.
+// 0 is done, 1 failed, 2 wrong usage; 3 is for inspect, which has looked and found that something is wrong. A broker that is away, or elects, is tried
+// until -timeout. A failure says what was done before it.
 //
 // # Concurrency
 //
@@ -36,6 +37,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/process"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // DefaultTimeout bounds a command that asks and tells.
@@ -78,6 +80,8 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	switch err := run(ctx, args[1:], console{environ, stdout, stderr}); {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0, true
+	case errors.Is(err, errWrong): // and was shown
+		return 3, true
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(stderr, strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 		return 2, true
@@ -131,14 +135,32 @@ func (s *settings) open(ctx context.Context, c console, name string) (b *broker.
 	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	conn, err := s.Dial(ctx, "worker "+name, log) // a worker by name, so that its key will do
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to %s: %w", s.URL, err)
+		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
-	if b, err = broker.Open(ctx, conn); err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("open deployment at %s: %w", conn.ConnectedUrlRedacted(), err)
+	var trouble telemetry.Trouble
+	for {
+		at := conn.ConnectedUrlRedacted()
+		if b, err = broker.Open(ctx, conn); err == nil {
+			return b, conn.Close, nil
+		}
+		if !broker.Away(err) {
+			conn.Close()
+			return nil, nil, fmt.Errorf("open deployment at %s: %w", at, err)
+		}
+		if ctx.Err() == nil {
+			trouble.Again(log, slog.LevelWarn, "broker does not answer, trying again", "url", at, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			conn.Close()
+			return nil, nil, fmt.Errorf("open deployment at %s, for %s: %s", at, s.timeout, unanswered("", err))
+		case <-time.After(retryEvery):
+		}
 	}
-	return b, conn.Close, nil
 }
+
+// retryEvery is the pause between attempts to open a deployment.
+const retryEvery = 250 * time.Millisecond
 
 // one is the setting -partition, which has no default.
 type one struct{ partition int }

@@ -17,7 +17,7 @@ func (i *inspection) look(c console) error {
 		return fmt.Errorf("%w: a worker that runs has it open: ask that one instead, without -file", err)
 	}
 	if err != nil {
-		return err
+		return damaged(err)
 	}
 	defer st.Close()
 	switch {
@@ -26,6 +26,9 @@ func (i *inspection) look(c console) error {
 	case i.trigger != "":
 		return i.lookForOutcome(st, c)
 	}
+	if err := st.Verify(); err != nil {
+		return damaged(fmt.Errorf("%s: %w", i.file, err))
+	}
 	cp, ok := st.Last()
 	if !ok {
 		return show(c.stdout, map[string]any{"file": i.file, "empty": true})
@@ -33,7 +36,8 @@ func (i *inspection) look(c console) error {
 	page := map[string]any{"file": i.file, "partition": cp.Partition, "log_id": cp.LogID, "seq": cp.Seq,
 		"time": time.Unix(0, cp.Time).UTC().Format(time.RFC3339Nano), "hash": fmt.Sprintf("%016x", cp.Hash), "emitted_seq": cp.EmittedSeq,
 		"events": cp.Head.Events, "users": cp.Head.Users, "pending_redirects": cp.Head.Pending, "stream_time": cp.Head.StreamTime,
-		"limits": cp.Head.Limits, "writers": len(cp.Head.Writers)}
+		"limits": map[string]any{"machine": cp.Head.Limits.Machine, "max_user_bytes": cp.Head.Limits.MaxUserBytes, "max_pending": cp.Head.Limits.MaxPending,
+			"outcomes_keep_seconds": millis(cp.Head.Limits.OutcomesKeep)}, "writers": len(cp.Head.Writers)}
 	if i.digest {
 		digest, err := st.Digest(cp.Head)
 		if err != nil {
@@ -42,6 +46,14 @@ func (i *inspection) look(c console) error {
 		page["digest"] = fmt.Sprintf("%016x", digest)
 	}
 	return show(c.stdout, page)
+}
+
+// damaged adds what becomes of a file that is.
+func damaged(err error) error {
+	if errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%w; to do: nothing but to look at that disk: a worker that finds it like this sets it aside, beside its place, and makes it anew from a snapshot or the log", err)
+	}
+	return err
 }
 
 func (i *inspection) lookForUser(st *store.Store, c console) error {

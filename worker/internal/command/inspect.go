@@ -7,9 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -50,7 +48,7 @@ func (i *inspection) Validate() error {
 	return errors.Join(faults...)
 }
 
-// inspect is the verb inspect. It changes nothing, anywhere.
+// inspect is the verb inspect. It changes nothing, anywhere. When it could look, and something is wrong, its error is errWrong.
 func inspect(ctx context.Context, args []string, c console) error {
 	i := &inspection{}
 	if err := c.load("inspect", args, i); err != nil {
@@ -117,18 +115,31 @@ func partitionOf(trigger string) (int, error) {
 
 func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) error {
 	s := &survey{b: b, digest: i.digest, now: time.Now()}
-	rows, err := s.take(ctx)
-	if err != nil {
-		return err
-	}
+	rows, wrong := s.take(ctx)
 	if i.partition >= 0 {
 		rows = rows[i.partition : i.partition+1]
 	}
-	if i.json {
-		return show(c.stdout, map[string]any{"partitions": rows, "members": len(s.members)})
+	err := i.present(c, s, rows, wrong)
+	if err == nil && (len(wrong) > 0 || slices.ContainsFunc(rows, func(r Row) bool { return r.ill() })) {
+		err = errWrong
 	}
-	fmt.Fprintf(c.stdout, "%d partitions, %d workers\n", b.Partitions(), len(s.members))
-	return table(c.stdout, rows, i.digest)
+	return err
+}
+
+func (i *inspection) present(c console, s *survey, rows []Row, wrong []Wrong) error {
+	if i.json {
+		page := map[string]any{"partitions": rows, "wrong": wrong}
+		if s.unknown == nil {
+			page["members"] = len(s.members)
+		}
+		return show(c.stdout, page)
+	}
+	workers := fmt.Sprint(len(s.members))
+	if s.unknown != nil {
+		workers = unknown
+	}
+	fmt.Fprintf(c.stdout, "%d partitions, %s workers\n", s.b.Partitions(), workers)
+	return report(c.stdout, rows, wrong, i.digest)
 }
 
 // show writes JSON for people and programs.
@@ -137,60 +148,4 @@ func show(w io.Writer, v any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// table writes a line for each partition, and below it what is out of order.
-func table(w io.Writer, rows []Row, digest bool) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(tw, "PARTITION\tSTATE\tOWNER\tSTANDBY\tAPPLIED/LAST\tLAG\tOLDEST\tEMITTED/EVENTS\tCHECKPOINT\tSNAPSHOT\tAGE\tUSERS")
-	if digest {
-		fmt.Fprint(tw, "\tDIGEST")
-	}
-	fmt.Fprintln(tw)
-	for _, r := range rows {
-		snapshot, age := "-", "-"
-		if r.SnapshotSeq != 0 {
-			snapshot, age = fmt.Sprint(r.SnapshotSeq), seconds(r.SnapshotAge)
-		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d/%d\t%d\t%s\t%d/%d\t%d\t%s\t%s\t%d", r.Partition, r.State, orDash(r.Owner), orDash(r.Standby),
-			r.Applied, r.Last, r.Lag, seconds(r.OldestAge), r.Emitted, r.Events, r.CheckpointSeq, snapshot, age, r.Users)
-		if digest {
-			fmt.Fprintf(tw, "\t%s", orDash(r.Digest))
-		}
-		fmt.Fprintln(tw)
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		remark(w, r)
-	}
-	return nil
-}
-
-func remark(w io.Writer, r Row) {
-	note := func(text string) { fmt.Fprintf(w, "partition %d: %s\n", r.Partition, text) }
-	if r.Paused != "" {
-		note(r.Paused)
-	}
-	if r.Quarantined != "" {
-		note("quarantine: " + r.Quarantined)
-	}
-	for _, id := range slices.Sorted(maps.Keys(r.Halted)) {
-		note("halted at worker " + id + ": " + r.Halted[id])
-	}
-	for _, f := range r.Faults {
-		note(f)
-	}
-}
-
-func seconds(s float64) string {
-	return (time.Duration(s*1000) * time.Millisecond).Round(time.Millisecond).String()
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -2,11 +2,13 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // Pauses between attempts to read from the leader, doubling.
@@ -17,6 +19,7 @@ const (
 
 // Run watches until ctx ends. What a list does not show is not there any more.
 func (o *Orders) Run(ctx context.Context) {
+	var trouble telemetry.Trouble
 	var list map[string]entry
 	o.deps.Broker.KeepWatching(ctx, broker.Watch{Bucket: broker.BucketControl, RelistEvery: o.cfg.RelistEvery, Timeout: o.cfg.Timeout,
 		Begin: func() { list = map[string]entry{} },
@@ -27,11 +30,12 @@ func (o *Orders) Run(ctx context.Context) {
 				list[e.Key()] = entryOf(e)
 			}
 		},
-		Listed: func(context.Context) { o.complete(list) },
-		Failed: func(err error, again bool) {
-			if !again {
-				o.deps.Logger.Warn("watch of orders ended, beginning again", "cause", err)
-			}
+		Listed: func(context.Context) {
+			trouble.Over(o.deps.Logger, "watch of orders goes on")
+			o.complete(list)
+		},
+		Failed: func(err error) {
+			trouble.Again(o.deps.Logger, slog.LevelWarn, "watch of orders ended, beginning again", "cause", err)
 		}})
 }
 

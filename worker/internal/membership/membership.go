@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // Defaults of Config.
@@ -72,6 +73,8 @@ type Membership struct {
 	lapsed bool // since the last renewal
 	cause  string
 	fault  error // of the last renewal
+
+	unrenewed telemetry.Trouble
 }
 
 // New does not touch the broker yet.

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,25 +86,21 @@ func (m *Membership) lapse() bool {
 // renewed notes a renewal; the first one completes the view.
 func (m *Membership) renewed(revision uint64) {
 	m.mu.Lock()
-	first, recovered := m.stored == 0, m.fault != nil
+	first := m.stored == 0
 	m.stored, m.putAt, m.lapsed, m.fault = revision, m.deps.Now(), false, nil
 	m.mu.Unlock()
+	m.unrenewed.Over(m.deps.Logger, "member is renewed again", "member", m.cfg.Self.ID)
 	if first {
 		m.tell()
-	} else if recovered {
-		m.deps.Logger.Info("member is renewed again", "member", m.cfg.Self.ID)
 	}
 }
 
-// failed shows why the key is not renewed. It is logged once, until it is renewed again.
+// failed shows why the key is not renewed.
 func (m *Membership) failed(err error) {
 	m.mu.Lock()
-	first := m.fault == nil || m.fault == errNotYet
 	m.fault = err
 	m.mu.Unlock()
-	if first {
-		m.deps.Logger.Warn("member is not renewed", "member", m.cfg.Self.ID, "cause", err)
-	}
+	m.unrenewed.Again(m.deps.Logger, slog.LevelWarn, "member is not renewed", "member", m.cfg.Self.ID, "cause", err)
 }
 
 // Reachable says whether the last renewal succeeded, so that others will hear what this worker says.

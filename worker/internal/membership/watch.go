@@ -2,21 +2,25 @@ package membership
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // keepWatching watches until ctx ends.
 func (m *Membership) keepWatching(ctx context.Context) {
+	var trouble telemetry.Trouble
 	m.deps.Broker.KeepWatching(ctx, broker.Watch{Bucket: broker.BucketMembers, RelistEvery: m.cfg.RelistEvery, Timeout: m.cfg.Timeout, Relist: m.relist,
-		Take:   func(e jetstream.KeyValueEntry, _ bool) { m.take(e) },
-		Listed: m.complete,
-		Failed: func(err error, again bool) {
-			if !again {
-				m.deps.Logger.Warn("watch of members ended, beginning again", "cause", err)
-			}
+		Take: func(e jetstream.KeyValueEntry, _ bool) { m.take(e) },
+		Listed: func(ctx context.Context) {
+			trouble.Over(m.deps.Logger, "watch of members goes on")
+			m.complete(ctx)
+		},
+		Failed: func(err error) {
+			trouble.Again(m.deps.Logger, slog.LevelWarn, "watch of members ended, beginning again", "cause", err)
 		}})
 }
 

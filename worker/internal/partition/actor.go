@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
@@ -37,10 +39,12 @@ type actor struct {
 	sendAt   time.Time // when the next parcel that is not full may leave, by the real clock
 	overtook overtook
 
-	generation *generation // frozen, not committed yet
-	committed  chan error
-	frozenSeq  uint64    // the last one that is in a frozen or committed generation
-	dirtySince time.Time // when the first message after frozenSeq was applied
+	generation  *generation       // frozen, not committed yet
+	uncommitted telemetry.Trouble // with committing one
+	unrestored  telemetry.Trouble // with restoring a snapshot
+	committed   chan error
+	frozenSeq   uint64    // the last one that is in a frozen or committed generation
+	dirtySince  time.Time // when the first message after frozenSeq was applied
 
 	suspicion chan error   // that the file is damaged
 	logged    atomic.Int64 // bytes of the log's payload applied
@@ -94,7 +98,8 @@ func (a *actor) check(ctx context.Context) error { return a.patiently(ctx, a.che
 
 // patiently repeats a look at the broker until it succeeds, or finds a fault of identity again and again.
 func (a *actor) patiently(ctx context.Context, look func(context.Context) error) error {
-	pause, warn, d := backoff{min: minPause, max: maxPause}, every{}, doubt{p: a.Partition}
+	pause, d := backoff{min: minPause, max: maxPause}, doubt{p: a.Partition}
+	var trouble telemetry.Trouble
 	for ctx.Err() == nil {
 		err := look(ctx)
 		var f *foreign
@@ -102,6 +107,7 @@ func (a *actor) patiently(ctx context.Context, look func(context.Context) error)
 		case err == nil:
 			d.over()
 			a.view.update(func(f *facts) { f.sourceErr = nil })
+			trouble.Over(a.log, "broker answers again")
 			return nil
 		case errors.As(err, &f):
 			if halt := d.found(f); halt != nil {
@@ -112,8 +118,8 @@ func (a *actor) patiently(ctx context.Context, look func(context.Context) error)
 			return err
 		}
 		a.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("check log: %w", err) })
-		if f == nil && ctx.Err() == nil && warn.due(a.deps.Now()) {
-			a.log.Warn("waiting for the broker", "cause", err)
+		if f == nil && ctx.Err() == nil {
+			trouble.Again(a.log, slog.LevelWarn, "waiting for the broker", "cause", err)
 		}
 		pause.wait(ctx)
 	}
@@ -239,7 +245,7 @@ func (a *actor) apply(d delivery) error {
 		return err
 	}
 	if d.msg.Seq != a.last.seq+1 {
-		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this; restart to replay", nil)
+		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this as a fault of triggerd, with this log"+thenResume+", which replays from the last checkpoint", nil)
 	}
 	res, err := a.judge(d.msg)
 	if err != nil {

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
@@ -114,7 +115,7 @@ func (d *desk) answer(q *question) {
 	}
 	if err != nil { // a read of the file failed
 		d.a.suspect(err)
-		d.a.log.Error("question was not answered", "cause", err)
+		d.trouble.Again(d.a.log, slog.LevelError, "question was not answered", "cause", err)
 		d.reply(q, statequery.Reply{Error: statequery.WordBehind})
 	}
 }

@@ -29,17 +29,3 @@ func (b *backoff) wait(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
-
-// warnInterval is the least time between two log lines about the same trouble.
-const warnInterval = 10 * time.Second
-
-// every lets something be logged now, and then once in a while.
-type every struct{ last time.Time }
-
-func (e *every) due(now time.Time) bool {
-	if !e.last.IsZero() && now.Sub(e.last) < warnInterval {
-		return false
-	}
-	e.last = now
-	return true
-}

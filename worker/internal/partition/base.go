@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func (a *actor) openLocal() error {
 func (a *actor) openStore() error {
 	st, err := store.Open(a.cfg.Path, a.storeOptions())
 	if err != nil {
-		return a.halt("the partition's file cannot be opened", "see the cause; "+doNotDelete+"then restart", err)
+		return a.halt("the partition's file cannot be opened", doNotDelete+"put right what the cause says (room on the disk, who may read the file, who else has it open)"+thenResume, err)
 	}
 	a.store = st
 	return nil
@@ -235,7 +236,7 @@ func (a *actor) fitting(ctx context.Context, entries []snapshot.Entry, first uin
 	return nil, nil
 }
 
-const restoreAnything = "put the partition's file back (one that was set aside lies beside it), or restore the snapshots, or the log with its beginning; then restart"
+const restoreAnything = "put the partition's file back (one that was set aside lies beside it), or restore the snapshots, or the log with its beginning (deploy/BACKUP.md)" + thenResume
 
 // nothingFits says why there is nothing to begin with.
 func (a *actor) nothingFits(have mark, entries []snapshot.Entry, first uint64, useless map[string]error) error {
@@ -274,14 +275,15 @@ func (a *actor) restore(ctx context.Context, b base, useless map[string]error) e
 	case err == nil:
 		a.log.Info("snapshot restored", "object", e.Object, "seq", e.Seq, "bytes", e.Bytes, "compressed_bytes", e.CompressedBytes,
 			"duration", time.Since(begun), "in_place_of", from)
+		a.unrestored.Over(a.log, "snapshots can be restored again")
 		a.view.update(func(f *facts) { f.sourceErr = nil })
 	case errors.Is(err, store.ErrVersion):
-		return a.halt("the snapshot cannot be read by this version", "run the triggerd that made it, or a newer one", err)
+		return a.halt("the snapshot cannot be read by this version", "run a worker of the build that made it, or a newer one", err)
 	default:
 		if errors.Is(err, snapshot.ErrDamaged) || b.fallback {
 			useless[e.Object] = err
 		}
-		a.log.Error("snapshot was not restored", "object", e.Object, "cause", err, "damaged", errors.Is(err, snapshot.ErrDamaged), "file_fits", b.fallback)
+		a.unrestored.Again(a.log, slog.LevelError, "snapshot was not restored", "object", e.Object, "cause", err, "damaged", errors.Is(err, snapshot.ErrDamaged), "file_fits", b.fallback)
 		a.view.update(func(f *facts) { f.sourceErr = err })
 	}
 	return errors.Join(err, a.openLocal())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/triggerd/triggerd/worker/internal/store"
@@ -18,7 +19,6 @@ type generation struct {
 	begun   time.Time // of the last attempt
 	again   time.Time // not before this, after an error
 	pause   backoff
-	warn    every
 }
 
 // Pauses between attempts to commit.
@@ -97,11 +97,10 @@ func (a *actor) commitEnded(err error) error {
 		g.again = now.Add(g.pause.pause())
 		a.deps.Metrics.commitFailures.WithLabelValues(a.label()).Inc()
 		a.view.update(func(f *facts) { f.commitErr = fmt.Errorf("commit checkpoint: %w", err) })
-		if g.warn.due(now) {
-			a.log.Error("checkpoint was not written", "seq", g.seq, "cause", err, "again", g.again)
-		}
+		a.uncommitted.Again(a.log, slog.LevelError, "checkpoint was not written", "seq", g.seq, "cause", err, "again", g.again)
 		return nil
 	}
+	a.uncommitted.Over(a.log, "checkpoints are written again", "seq", g.seq)
 	a.store.Release()
 	a.generation = nil
 	a.deps.Metrics.commitSeconds.WithLabelValues(a.label()).Observe(now.Sub(g.begun).Seconds())

@@ -41,7 +41,8 @@ const (
 const (
 	compareAhead = 500 * time.Millisecond // the pace of the log says how far off the cut is
 	compareWait  = time.Second            // how long the owner may wait for the cut
-	digestDiffer = "keep the files of this partition on both workers, take snapshots of it out of use, and find out which one a replay into an empty directory agrees with"
+	digestDiffer = "copy the files of this partition from both workers (a damaged disk or memory, or two builds, are likely); find out which one a replay into an empty -data-dir agrees with " +
+		"(worker inspect -file FILE -digest), and move the other one's file away; report it if both builds are the same and both machines are sound"
 )
 
 // compare asks the owner when it is time to.

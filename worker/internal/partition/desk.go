@@ -10,6 +10,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // question is one request on state.p. It is answered once.
@@ -30,6 +31,7 @@ type question struct {
 type desk struct {
 	a *actor
 
+	trouble   telemetry.Trouble // with answering
 	sub       *nats.Subscription
 	open      bool   // somebody writes answers
 	stop      func() // ends receiving, and writing once all is written that was answered

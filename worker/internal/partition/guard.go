@@ -28,7 +28,7 @@ func (a *actor) judge(msg machine.Message) (machine.Result, error) {
 		g.After(msg.Seq)
 	}
 	if err != nil {
-		return machine.Result{}, a.halt("a message could not be applied", "see the cause; nothing of the message was kept or emitted", err)
+		return machine.Result{}, a.halt("a message could not be applied", "nothing of the message was kept or emitted: put right what the cause says (a file that cannot be read, or a build that does not know the record)"+thenResume, err)
 	}
 	return res, nil
 }

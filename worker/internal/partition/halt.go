@@ -3,6 +3,8 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // HaltError is why a partition stopped rather than guess. It is meant for an operator.
@@ -43,6 +45,13 @@ const (
 	doNotDelete = "keep the partition's file and the streams as they are; "
 )
 
+// thenResume ends what is to be done: nothing needs a restart. thisOne stands for the partition's number in what is to be typed.
+const (
+	thisOne    = "-partition N"
+	thenResume = "; then: worker resume " + thisOne
+)
+
 func (p *Partition) halt(what, do string, cause error) error {
+	do = strings.ReplaceAll(do, thisOne, "-partition "+strconv.Itoa(p.cfg.Partition))
 	return &HaltError{Partition: p.cfg.Partition, What: what, Kept: keptFile, Do: do, Err: cause}
 }

@@ -40,7 +40,11 @@ func (f *foreign) Error() string {
 
 func (f *foreign) Unwrap() error { return f.cause }
 
-const restoreLog = doNotDelete + "restore the log from where it was lost and resume the partition (worker resume), or go on with what is there (worker adopt)"
+const restoreLog = doNotDelete + "restore the log as it was (deploy/BACKUP.md) and type: worker resume " + thisOne + "; or go on with what is there: worker pause " + thisOne + ", then worker adopt " + thisOne + " -data-dir that of this worker"
+
+// restoreMissing: of a log that is gone nothing can be adopted before it is there again.
+const restoreMissing = doNotDelete + "worker pause " + thisOne + "; nats backup restore stream, of its back-up; worker adopt " + thisOne +
+	" -data-dir that of this worker (deploy/BACKUP.md, Restore one log)"
 
 // verify reads the log's identity from its leader: it is the log that the deployment knows, and the message at have is the one
 // that was applied, or the log is whole if nothing was. Errors are *foreign, or the broker's.
@@ -68,6 +72,9 @@ func verify(ctx context.Context, b *broker.Broker, p int, have mark) error {
 func verifyLog(ctx context.Context, b *broker.Broker, p int) error {
 	err := b.CheckLog(ctx, p)
 	if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) || errors.Is(err, broker.ErrPartitions) {
+		if errors.Is(err, broker.ErrLogMissing) {
+			return &foreign{what: "its log is gone", do: restoreMissing, cause: err}
+		}
 		return &foreign{what: "the log is not the known one", do: restoreLog, cause: err}
 	}
 	return err

@@ -33,23 +33,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "triggerd_worker_" + name, Help: help}, append([]string{"partition"}, labels...))
 	}
 	m := &Metrics{
-		applied:        counter("applied_total", "Triggers applied; counted when their effect can be read."),
+		applied:        counter("applied_total", "Triggers applied; counted when their effect can be read. Bad if flat while triggers are accepted: see lag_records and halted."),
 		outcomes:       counter("outcomes_total", "Triggers by what became of them when they were applied, or later when their redirect fired or was cancelled.", "status"),
 		redirected:     counter("redirected_total", "Conversations moved to a module, at once or after a delay."),
-		rejected:       counter("rejected_total", "Triggers rejected when they were applied, and delayed redirects cancelled."),
-		deadLetters:    counter("dead_letters_total", "Records and batches that could not be read or judged."),
-		lateCopies:     counter("late_copies_total", "Batches skipped because they, or later ones of the same writer, had been applied already."),
-		conflicts:      counter("emission_conflicts_total", "Messages of events refused because EVENTS had moved on."),
+		rejected:       counter("rejected_total", "Triggers rejected when they were applied, and delayed redirects cancelled. Their senders' matter; outcomes say why."),
+		deadLetters:    counter("dead_letters_total", "Records and batches that could not be read or judged. Bad above 0: GET /v1/deadletters of an ingress lists them."),
+		lateCopies:     counter("late_copies_total", "Batches skipped because they, or later ones of the same writer, had been applied already. Harmless; many of them say that the broker answers late, or that -duplicate-window is short."),
+		conflicts:      counter("emission_conflicts_total", "Messages of events refused because EVENTS had moved on. Some at takeovers are as should be; bad if it rises steadily: two workers serve the partition, see /members."),
 		emitted:        counter("events_emitted_total", "Events of this owner known to be in EVENTS."),
-		commitFailures: counter("checkpoint_failures_total", "Attempts to write a checkpoint that failed."),
-		ticks:          counter("ticks_total", "Ticks appended to the log."),
-		comparisons:    counter("digest_comparisons_total", "Comparisons of a standby's state with its owner's: equal, different (an alarm), or missed.", "result"),
-		setAside:       counter("files_set_aside_total", "Partitions' files that were damaged, or another log's, and were set aside.", "reason"),
+		commitFailures: counter("checkpoint_failures_total", "Attempts to write a checkpoint that failed. Bad above 0: the disk is full or broken, or -partition-max-bytes is reached; see the log and checkpoint_age_seconds."),
+		ticks:          counter("ticks_total", "Ticks appended to the log, so that delayed redirects fire while it is silent."),
+		comparisons:    counter("digest_comparisons_total", "Comparisons of a standby's state with its owner's: equal, missed, or different. Bad if different is not 0: the log says what to do.", "result"),
+		setAside:       counter("files_set_aside_total", "Partitions' files that were damaged, or another log's, and were set aside. The partition is made anew by itself; bad for corrupt: look at this machine's disk.", "reason"),
 		replayed:       counter("replayed_messages_total", "Messages applied before the partition was caught up after its start, a restore, or being set aside."),
 		halts:          counter("halts_total", "Times that the partition stopped rather than guess, also those after which it was tried again."),
-		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word.", "answer"),
+		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word. Bad if overloaded rises: the worker cannot keep up.", "answer"),
 		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
-			"Time to write a checkpoint.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
+			"Time to write a checkpoint. Bad over seconds: the disk is slow, and applying pauses when two are due.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
 		running: make(map[*Partition]struct{}),
 	}
 	if reg != nil {
@@ -120,16 +120,16 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descLag        = gauge("lag_records", "Records in the log that are not applied: messages, times the records that a message carried lately. Exact at 0.")
-	descStandbyLag = gauge("standby_lag_messages", "Messages in the log that a standby has not applied. Only standbys show it.")
-	descOldest     = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are.")
-	descAge        = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one.")
-	descPosition   = gauge("applied_position", "Sequence of the last message applied.")
+	descLag        = gauge("lag_records", "Records in the log that are not applied: messages, times the records that a message carried lately. Exact at 0. Bad if it grows for minutes: see halted, paused, state, and unacknowledged_events.")
+	descStandbyLag = gauge("standby_lag_messages", "Messages in the log that a standby has not applied. Only standbys show it. Bad if it grows: a takeover would take longer.")
+	descOldest     = gauge("oldest_unapplied_seconds", "Age of the oldest record in the log that is not applied; 0 when all are. Bad over a minute: users see old state; see the partition in /readyz?verbose.")
+	descAge        = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one. Bad over a minute: see checkpoint_failures_total and unacknowledged_events.")
+	descPosition   = gauge("applied_position", "Sequence of the last message applied. Owner and standby differ by standby_lag_messages.")
 	descPending    = gauge("pending_redirects", "Delayed redirects that have not fired.")
-	descUnacked    = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS.")
-	descSkew       = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied.")
-	descHalted     = gauge("halted", "1 if the partition has stopped rather than guess; the log says why.")
-	descState      = gauge("state", "1 for the state in which the partition is.", "state")
+	descUnacked    = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS. Bad if it stays high: the broker does not take events, and applying waits for that; see the log.")
+	descSkew       = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied. Bad beyond a second either way: a clock is wrong, and delayed redirects fire late.")
+	descHalted     = gauge("halted", "1 if the partition has stopped rather than guess. Bad at once: worker inspect, and the log, say why and what to type.")
+	descState      = gauge("state", "1 for the state in which the partition is. Bad if no worker shows serving: see worker inspect.", "state")
 )
 
 // Describe implements prometheus.Collector.

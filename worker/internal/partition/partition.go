@@ -72,7 +72,7 @@ func (p *Partition) Run(ctx context.Context) error {
 	case errors.As(err, &halted):
 		p.enter(Halted, err)
 	default:
-		err = p.halt("unexpected error", "see the cause; restart to replay from the last checkpoint", err)
+		err = p.halt("unexpected error", "put right what the cause says"+thenResume+", which replays from the last checkpoint", err)
 		p.enter(Halted, err)
 	}
 	return err

@@ -29,7 +29,7 @@ func (p *Partition) lives(ctx context.Context) error {
 			aside = recent(append(aside, p.deps.Now()), p.deps.Now())
 			if len(aside) > maxAside {
 				return p.halt(fmt.Sprintf("the partition's file was found unusable %d times within %s", len(aside), asideWindow),
-					"check this machine's disk and memory; what was set aside lies beside the file; then restart", err)
+					"check this machine's disk and memory, and better run this worker elsewhere; what was set aside lies beside the file"+thenResume, err)
 			}
 			if err := p.setAside(reason, err); err != nil {
 				return err
@@ -106,13 +106,25 @@ func (p *Partition) setAside(reason string, cause error) error {
 		name = fmt.Sprintf("%s.%s-%d.%s", p.cfg.Path, p.deps.Now().UTC().Format("20060102T150405.000"), n, reason)
 	}
 	if err := os.Rename(p.cfg.Path, name); err != nil {
-		return p.halt("the partition's file is unusable and cannot be set aside", "move it away by hand; then restart", errors.Join(cause, err))
+		return p.halt("the partition's file is unusable and cannot be set aside", "move it out of its directory by hand"+thenResume, errors.Join(cause, err))
 	}
 	count, bytes := p.asides()
 	p.deps.Metrics.setAside.WithLabelValues(p.label(), reason).Inc()
-	p.log.Error("partition's file was set aside, and is made anew", "file", name, "reason", reason, "cause", cause,
-		"set_aside_files", count, "set_aside_bytes", bytes)
+	p.log.Error("partition's file was set aside, and is made anew", "file", name, "reason", reason, "cause", found(cause),
+		"set_aside_files", count, "set_aside_bytes", bytes, "do", asideDo)
 	return nil
+}
+
+// asideDo is for whoever reads that a file was set aside.
+const asideDo = "nothing for this partition, which comes from a snapshot or the log; look at this machine's disk; delete the file that was set aside when its room is needed"
+
+// found is what was the matter with the file. Where the partition would have halted but for that, it does not, and what was to be done then is not to be done.
+func found(cause error) error {
+	var halt *HaltError
+	if errors.As(cause, &halt) && halt.Err != nil {
+		return halt.Err
+	}
+	return cause
 }
 
 // asides counts what was set aside here so far. Nobody but an operator removes it.

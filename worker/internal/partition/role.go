@@ -84,7 +84,7 @@ func (a *actor) turn(now time.Time) error {
 // serve begins to answer questions.
 func (a *actor) serve(wish uint64) error {
 	if err := a.desk.begin(); err != nil {
-		return a.halt("questions cannot be received", "see the cause; restart", err)
+		return a.halt("questions cannot be received", "look at the broker's connection and at what this worker's key may do"+thenResume, err)
 	}
 	a.term.Store(wish)
 	a.enter(Serving, nil)

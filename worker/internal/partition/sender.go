@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // Headers of a message of EVENTS-p: the numbers of the events that it carries.
@@ -37,8 +39,9 @@ type sender struct {
 	p     *Partition
 	place place // the end of EVENTS-p, as last seen
 	done  chan landing
-	warn  every
 	doubt doubt // that EVENTS-p holds what was acknowledged
+
+	trouble telemetry.Trouble
 }
 
 // readPlace reads the end of EVENTS-p from its leader.
@@ -49,7 +52,7 @@ func readPlace(ctx context.Context, b *broker.Broker, p int) (place, error) {
 	}
 	number, err := strconv.ParseUint(msg.Header.Get(HeaderLastEvent), 10, 64)
 	if err != nil {
-		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream", cause: err,
+		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream, and keep it from that" + thenResume, cause: err,
 			what: fmt.Sprintf("message %d of %s does not say which events it carries", msg.Sequence, broker.EventsStream(p))}
 	}
 	return place{seq: msg.Sequence, number: number}, nil
@@ -66,6 +69,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 		}
 		err := s.publish(ctx, p)
 		if err == nil {
+			s.trouble.Over(s.p.log, "events are acknowledged again", "last", p.last)
 			return landing{place: s.place, err: s.p.fail(StepEmitted)}
 		}
 		refused := s.refused(err)
@@ -74,6 +78,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 			return landing{err: err}
 		}
 		if s.place.number >= p.last {
+			s.trouble.Over(s.p.log, "events are acknowledged again", "last", p.last)
 			return landing{place: s.place, err: s.p.fail(StepEmitted)}
 		}
 		if s.place.number >= p.first {
@@ -81,9 +86,7 @@ func (s *sender) deliver(ctx context.Context, p *parcel) landing {
 		}
 		if !refused {
 			s.p.view.update(func(f *facts) { f.emitErr = fmt.Errorf("emit events: %w", err) })
-			if s.warn.due(s.p.deps.Now()) {
-				s.p.log.Warn("events were not acknowledged", "first", p.first, "last", p.last, "cause", err)
-			}
+			s.trouble.Again(s.p.log, slog.LevelWarn, "events were not acknowledged, trying again", "first", p.first, "last", p.last, "cause", err)
 			pause.wait(ctx)
 		}
 	}
@@ -159,5 +162,6 @@ func (s *sender) arrive(found place, p *parcel) error {
 func eventsLost(p int, found, want place) error {
 	return &foreign{what: fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
 		broker.EventsStream(p), found.number, found.seq, want.number, want.seq),
-		do: doNotDelete + "restore the stream; its readers have seen events that are not in it any more"}
+		do: doNotDelete + "restore the stream (deploy/BACKUP.md), its readers have seen events that are not in it any more" + thenResume +
+			"; or go on with what is there: worker pause " + thisOne + ", then worker adopt " + thisOne + " -data-dir that of this worker"}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 var (
-	descSnapshots    = gauge("snapshots", "Snapshots that are kept of the partition, as its owner knows.")
-	descSnapAge      = gauge("snapshot_age_seconds", "Age of the newest snapshot. Missing if there is none.")
+	descSnapshots    = gauge("snapshots", "Snapshots that are kept of the partition, as its owner knows. Two after a while; bad at 0 for hours: see snapshot_failures_total.")
+	descSnapAge      = gauge("snapshot_age_seconds", "Age of the newest snapshot. Missing if there is none. Grows while nothing is applied; bad if over two of -snapshot-every while the log grows.")
 	descSnapPosition = gauge("snapshot_position", "Sequence of the last message that the newest snapshot reflects.")
 	descSnapBytes    = gauge("snapshot_file_bytes", "Size of the file of which the newest snapshot was made.")
 	descSnapPacked   = gauge("snapshot_compressed_bytes", "Size of the newest snapshot in the object store.")

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
@@ -18,6 +20,8 @@ type keeper struct {
 	bytes  int64          // of the log, applied when it was made
 	again  time.Time      // not before this, after a failure
 	pause  backoff
+
+	trouble telemetry.Trouble
 }
 
 // Pauses after a snapshot that came to nothing.
@@ -59,6 +63,9 @@ func (k *keeper) mayKeep() bool { return k.Serving() }
 
 // settle notes how an attempt ended.
 func (k *keeper) settle(ctx context.Context, err error) {
+	if err == nil {
+		k.trouble.Over(k.log, "snapshots can be made again")
+	}
 	if err == nil || ctx.Err() != nil {
 		return
 	}
@@ -71,7 +78,7 @@ func (k *keeper) settle(ctx context.Context, err error) {
 	}
 	k.suspect(err)
 	k.again = time.Now().Add(k.pause.pause())
-	k.log.Error("snapshot was not made, or log not trimmed", "cause", err, "again", k.again)
+	k.trouble.Again(k.log, slog.LevelError, "snapshot was not made, or log not trimmed", "cause", err, "again", k.again)
 }
 
 // tend does what is due.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/telemetry"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 )
 
@@ -34,7 +35,7 @@ type source struct {
 
 	gaps    doubt // deliveries that did not follow last
 	foreign doubt // faults of identity
-	warn    every
+	trouble telemetry.Trouble
 }
 
 // Pauses between attempts.
@@ -88,8 +89,8 @@ func (s *source) report(ctx context.Context, err error) {
 		err = doubted(f)
 	}
 	s.p.view.update(func(f *facts) { f.sourceErr = fmt.Errorf("read log: %w", err) })
-	if f == nil && s.warn.due(s.p.deps.Now()) {
-		s.log.Warn("reading the log was interrupted", "after", s.last.seq, "cause", err)
+	if f == nil {
+		s.trouble.Again(s.log, slog.LevelWarn, "reading the log was interrupted", "after", s.last.seq, "cause", err)
 	}
 }
 
@@ -116,6 +117,7 @@ func (s *source) session(ctx context.Context) error {
 	}
 	defer it.Stop()
 	s.p.view.update(func(f *facts) { f.sourceErr = nil })
+	s.trouble.Over(s.log, "the log is read again", "after", s.last.seq)
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // ticker appends a tick to the log when a redirect is due and nothing else moves stream time.
@@ -18,6 +20,7 @@ type ticker struct {
 	seq     uint64    // the last tick; until it is applied there is no other
 	again   time.Time // not before this
 	pause   backoff
+	trouble telemetry.Trouble
 	due     time.Time // of the next redirect; zero = none
 	stale   bool      // due must be looked up again
 }
@@ -39,7 +42,7 @@ func (a *actor) tick(now time.Time) error {
 		return nil
 	}
 	if err := a.lookupDue(); err != nil {
-		return a.halt("the partition's file cannot be read", "see the cause; restart to replay from the last checkpoint", err)
+		return a.halt("the partition's file cannot be read", "look at this machine's disk"+thenResume+", which replays from the last checkpoint", err)
 	}
 	if t.due.IsZero() || now.Before(t.due) || now.Before(t.again) {
 		return nil
@@ -98,9 +101,10 @@ func (a *actor) appendTick(ctx context.Context, at int64) (uint64, error) {
 func (a *actor) ticked(t ticked) {
 	a.ticker.running = false
 	if t.err != nil {
-		a.log.Warn("tick was not appended", "cause", t.err)
+		a.ticker.trouble.Again(a.log, slog.LevelWarn, "tick was not appended, so delayed redirects wait", "cause", t.err)
 		return
 	}
+	a.ticker.trouble.Over(a.log, "ticks are appended again")
 	a.ticker.seq = t.seq
 	a.deps.Metrics.ticks.WithLabelValues(a.label()).Inc()
 }

@@ -29,11 +29,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return f.NewHistogramVec(telemetry.Histogram("triggerd_worker_"+name, help, prometheus.ExponentialBuckets(0.01, 2, 16)), []string{"partition"})
 	}
 	return &Metrics{
-		makeSeconds:     seconds("snapshot_duration_seconds", "Time to make a snapshot, throttled."),
-		restoreSeconds:  seconds("restore_duration_seconds", "Time to restore a partition's file from a snapshot."),
-		failures:        counter("snapshot_failures_total", "Snapshots that came to nothing, and tidying up and trimming that failed, by step.", "step"),
-		restoreFailures: counter("restore_failures_total", "Restores that came to nothing: the snapshot is damaged, or could not be read or written.", "reason"),
-		restoredBytes:   counter("restored_bytes_total", "Bytes of files restored from snapshots, decompressed."),
+		makeSeconds:     seconds("snapshot_duration_seconds", "Time to make a snapshot, throttled. Bad near -snapshot-every: give it more with -snapshot-rate."),
+		restoreSeconds:  seconds("restore_duration_seconds", "Time to restore a partition's file from a snapshot: what a worker without its files takes before it replays."),
+		failures:        counter("snapshot_failures_total", "Snapshots that came to nothing, and tidying up and trimming that failed, by step. Bad if it keeps rising: the log is not trimmed and fills; see the log, and the room in OBJ_SNAPSHOT-DATA.", "step"),
+		restoreFailures: counter("restore_failures_total", "Restores that came to nothing: the snapshot is damaged, or could not be read or written. Bad if damaged: the other one is taken, and the store's disks want a look.", "reason"),
+		restoredBytes:   counter("restored_bytes_total", "Bytes of files restored from snapshots, decompressed. Rises when a worker comes without its files."),
 	}
 }
 
