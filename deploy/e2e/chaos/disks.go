@@ -17,7 +17,7 @@ import (
 // deleteDirectory takes away all that a worker has on its disk.
 func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	w := pick(rng, running(f.workers))
-	return f.step(ctx, w.name+" loses its directory", func(ctx context.Context) error {
+	return f.refill(ctx, w.name+" loses its directory", func(ctx context.Context) error {
 		if err := w.kill(ctx); err != nil {
 			return err
 		}

@@ -36,6 +36,7 @@ func (f *Fleet) step(ctx context.Context, what string, blow func(context.Context
 	defer cancel()
 	f.answers.reset()
 	f.accepts.reset()
+	f.machine.reset()
 	begun := time.Now()
 	if err := blow(ctx); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
