@@ -28,52 +28,70 @@ func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	})
 }
 
-// damageFiles flips bytes in all files of a worker that was killed. It sets them aside, and makes them anew from snapshots and logs.
+// damageFiles flips a few bits in all files of a worker that was killed. It reads all of a file before it believes anything in it, so what is in use and not
+// what it was is set aside, and made anew from snapshots and logs. What hits a page that is not in use changes nothing.
 func damageFiles(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	w := pick(rng, running(f.workers))
-	err := f.step(ctx, w.name+" has damaged files", func(ctx context.Context) error {
+	before, err := f.setAside(w)
+	if err != nil {
+		return err
+	}
+	files := 0
+	err = f.stepAndSettle(ctx, w.name+" has damaged files", func(ctx context.Context) error {
 		if err := w.kill(ctx); err != nil {
 			return err
 		}
-		files, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "partition-*.db"))
+		names, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "partition-*.db"))
 		if err != nil {
 			return err
 		}
-		for _, name := range files {
+		for _, name := range names {
 			if err := flip(rng, name); err != nil {
 				return err
 			}
 		}
+		files = len(names)
 		return restart(ctx, w)
 	})
 	if err != nil {
 		return err
 	}
-	aside, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "*.corrupt"))
-	f.cfg.Log("%s has set %d files aside in its life", w.name, len(aside))
+	after, err := f.setAside(w)
+	f.cfg.Log("%s has set aside %d of %d damaged files", w.name, after-before, files)
 	return err
 }
 
-// damage is the share of a file's bytes that are changed: so many that whoever opens it must notice. (A single one may turn a key into another, and
-// until something walks through the whole file it looks like a user who never was.)
-const damage = 1.0 / 50
+// setAside is how many files a worker found to be damaged in its life.
+func (f *Fleet) setAside(w *process) (int, error) {
+	aside, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "*.corrupt*"))
+	return len(aside), err
+}
 
-// flip changes some bytes of a file that are not zero: those are in use.
+// maxFlips is how many bits of a file are flipped, at most: so few that nothing but looking through the whole file is sure to notice.
+const maxFlips = 16
+
+// flip flips bits of a file at random places.
 func flip(rng *rand.Rand, name string) error {
-	data, err := os.ReadFile(name)
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	var used []int
-	for i, b := range data {
-		if b != 0 {
-			used = append(used, i)
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	for range 1 + rng.IntN(maxFlips) {
+		at, one := rng.Int64N(info.Size()), make([]byte, 1)
+		if _, err := file.ReadAt(one, at); err != nil {
+			return err
+		}
+		one[0] ^= byte(1 << rng.IntN(8))
+		if _, err := file.WriteAt(one, at); err != nil {
+			return err
 		}
 	}
-	for range int(damage * float64(len(used))) {
-		data[pick(rng, used)] ^= byte(1 << rng.IntN(8))
-	}
-	return os.WriteFile(name, data, 0o600)
+	return file.Close()
 }
 
 // smallDisk is the least limit that a worker takes.
