@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/triggerd/triggerd/shared/natstest"
@@ -99,7 +100,11 @@ func start(t *testing.T) *trial {
 	r.say("built")
 	r.fleet, err = Start(t.Context(), Config{Dir: dir, Binaries: bin, Partitions: 4, Users: *idle, MemberTTL: 2 * time.Second,
 		Patience: r.patience(), CutFor: r.cutFor(), Settle: *long > 0, Log: r.say,
-		Proxy: func(target string) (Proxy, error) { return hold{natstest.NewProxy(t, target)}, nil }})
+		Proxy: func(target string) (Proxy, error) { return hold{natstest.NewProxy(t, target)}, nil },
+		Backup: func(conn *nats.Conn, stream string) func() {
+			b := natstest.TakeBackup(t, conn, stream)
+			return func() { b.Restore(t, conn) }
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,11 +33,12 @@ type Config struct {
 	Partitions int
 	Users      int // idle ones, who are registered before anything else
 	MemberTTL  time.Duration
-	Patience   time.Duration                      // for anything that is waited for
-	CutFor     time.Duration                      // how long an ingress is kept from the broker
-	Settle     bool                               // wait for standbys after whatever moves partitions
-	Log        func(format string, args ...any)   // may be called at any time until Close returns
-	Proxy      func(target string) (Proxy, error) // puts a proxy in front of a nats-server
+	Patience   time.Duration                                         // for anything that is waited for
+	CutFor     time.Duration                                         // how long an ingress is kept from the broker
+	Settle     bool                                                  // wait for standbys after whatever moves partitions
+	Log        func(format string, args ...any)                      // may be called at any time until Close returns
+	Proxy      func(target string) (Proxy, error)                    // puts a proxy in front of a nats-server
+	Backup     func(conn *nats.Conn, stream string) (restore func()) // as the nats command makes one; restore makes the stream, which must not be there
 }
 
 // Proxy is what a TCP proxy must be able to do.
@@ -65,6 +66,8 @@ type Fleet struct {
 	measured   measurements
 	stop       context.CancelFunc
 	background sync.WaitGroup
+
+	cuts []*Cut // of logs, so far
 
 	mu     sync.Mutex
 	faults []string

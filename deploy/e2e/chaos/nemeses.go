@@ -24,6 +24,7 @@ func Nemeses() []Nemesis {
 		{Name: "delete a worker's directory", Often: 2, Run: deleteDirectory},
 		{Name: "freeze a worker while its log is trimmed", Often: 2, Run: freezeAndTrim},
 		{Name: "damage a worker's files", Often: 3, Run: damageFiles},
+		{Name: "lose the tail of a log", Often: 2, Run: loseTail},
 		{Name: "fill a worker's disk", Often: 1, Run: fillDisk},
 		{Name: "kill each server", Often: 1, Long: true, Run: killEachServer},
 		{Name: "kill a leader", Often: 4, Run: killLeader},
@@ -199,7 +200,7 @@ func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 			}
 		}
 		for _, in := range f.ingress {
-			if err := f.awaitRefusal(ctx, in); err != nil {
+			if err := f.awaitRefusal(ctx, in, 0); err != nil {
 				return err
 			}
 		}
@@ -217,11 +218,11 @@ func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 	})
 }
 
-// awaitRefusal waits until an ingress says 503 to what would go into a log.
-func (f *Fleet) awaitRefusal(ctx context.Context, in *process) error {
+// awaitRefusal waits until an ingress says 503 to what would go into partition p's log.
+func (f *Fleet) awaitRefusal(ctx context.Context, in *process, p int) error {
 	c := newClient([]string{in.public()}, f.token)
 	defer c.http.CloseIdleConnections()
-	_, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(0, f.cfg.Partitions), conversation, http.StatusServiceUnavailable)
+	_, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(p, f.cfg.Partitions), conversation, http.StatusServiceUnavailable)
 	return err
 }
 
