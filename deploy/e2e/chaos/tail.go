@@ -183,7 +183,7 @@ func (d *disaster) halt(ctx context.Context) error {
 			switch {
 			case page.Partition != d.p:
 				serving[page.Partition] = serving[page.Partition] || page.State == "serving"
-			case page.State != "halted" || !strings.Contains(page.Cause, "worker adopt"):
+			case page.State != "halted" || !strings.Contains(page.Cause, "restore the log"):
 				return false
 			default:
 				halted++
