@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -74,6 +75,10 @@ func (r *rig) advance() {
 		r.t.Fatal(err)
 	}
 	r.seq = ack.Sequence
+	msg, err := r.broker.Message(r.t.Context(), 0, r.seq)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	random := rand.NewChaCha8([32]byte{byte(r.seq)})
 	for i := range 100 {
 		noise := make([]byte, 200)
@@ -81,7 +86,7 @@ func (r *rig) advance() {
 		r.store.PutUser([]byte("acme"), fmt.Appendf(nil, "user-%d-%d", r.seq, i), &machine.User{Version: r.seq,
 			Vars: []machine.Var{{Name: "noise", Value: fmt.Appendf(nil, `"%x"`, noise)}}})
 	}
-	r.store.Freeze(store.Checkpoint{Identity: store.Identity{LogID: r.broker.LogID(0), Seq: r.seq, Time: int64(r.seq) * 1e9, Hash: r.seq ^ 0xfeed},
+	r.store.Freeze(store.Checkpoint{Identity: store.Identity{LogID: r.broker.LogID(0), Seq: r.seq, Time: msg.Time.UnixNano(), Hash: xxhash.Sum64(msg.Data)},
 		Head: machine.Head{Applied: r.seq, Events: 3 * r.seq}, EmittedSeq: 2 * r.seq})
 	if err := r.store.Commit(); err != nil {
 		r.t.Fatal(err)
