@@ -11,6 +11,7 @@ PKGS  ?= ./...
 FUZZ  ?= 3s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
+USERS ?= 0         # idle ones of `make chaos`
 ARGS  ?=           # more arguments for `make run` and `make growth`
 BENCH ?= .         # which benchmarks
 COUNT ?= 1
@@ -42,8 +43,8 @@ load: ## measure against comparable servers, all variants in one run (minutes)
 growth: ## measure what partitions and users cost (much of an hour); ARGS="-partitions 1,64 -users 10000,5000000"
 	$(GO) run ./deploy/cmd/loadgen growth $(ARGS)
 
-chaos: ## kill, freeze and cut off processes at random under load, and audit; FOR=10m
-	$(GO) test ./deploy/e2e/chaos -run TestChaos -count 1 -v -timeout 0 -for $(strip $(FOR)) -seed $(strip $(SEED))
+chaos: ## kill, freeze and cut off processes at random under load, and audit; FOR=10m USERS=1000000
+	$(GO) test ./deploy/e2e/chaos -run TestChaos -count 1 -v -timeout 0 -for $(strip $(FOR)) -seed $(strip $(SEED)) -users $(strip $(USERS))
 
 fuzz: ## run every fuzz target shortly; FUZZ=1m for longer
 	@deploy/tools/fuzz "$(strip $(FUZZ))"

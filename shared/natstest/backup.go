@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -98,8 +100,21 @@ func request(t testing.TB, conn *nats.Conn, subject string, data []byte) []byte 
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	msg, err := conn.RequestWithContext(ctx, subject, data)
+	for errors.Is(err, nats.ErrNoResponders) && again(ctx) { // in a cluster the leader's subscription may not be known everywhere yet
+		msg, err = conn.RequestWithContext(ctx, subject, data)
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", subject, err)
 	}
 	return msg.Data
+}
+
+// again waits a moment; false if ctx has ended.
+func again(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(10 * time.Millisecond):
+		return true
+	}
 }

@@ -2,9 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/record"
@@ -29,8 +26,11 @@ const clockSlack = 10 * time.Minute
 //   - A user's state is what the events say: the version counts every change, the last number and the last module
 //     are those of the last events, the last changes have their ids, and what has not fired is pending.
 //   - What became of a trigger can still be asked for, and is what its events say.
+//   - Where a log lost its tail and was adopted: the triggers that were in the tail, and no others, may be gone without a trace. A message without events takes back
+//     what followed from them, and nothing else; what had fired because of them fires again. Nothing that was sent after the adoption has an id
+//     from the tail. (What was appended between restore and adoption may: deploy/BACKUP.md says so.)
 func Audit(users []*User, ev Evidence) []string {
-	a := &auditor{users: map[string]*User{}, attempts: map[string]map[int]*Attempt{}, of: map[string][]Event{}}
+	a := &auditor{cuts: ev.Cuts, users: map[string]*User{}, attempts: map[string]map[int]*Attempt{}, of: map[string][]Event{}}
 	for _, u := range users {
 		a.users[u.Name] = u
 		a.attempts[u.Name] = map[int]*Attempt{}
@@ -39,7 +39,7 @@ func Audit(users []*User, ev Evidence) []string {
 		}
 	}
 	for p, messages := range ev.Streams {
-		a.stream(p, messages)
+		a.stream(p, messages, ev.Cuts)
 	}
 	for _, u := range users {
 		a.user(u, ev.States[u.Name])
@@ -49,6 +49,7 @@ func Audit(users []*User, ev Evidence) []string {
 }
 
 type auditor struct {
+	cuts     []*Cut
 	users    map[string]*User
 	attempts map[string]map[int]*Attempt // by user and number
 	of       map[string][]Event          // by user, in order
@@ -58,118 +59,6 @@ type auditor struct {
 func (a *auditor) fault(format string, args ...any) {
 	a.faults = append(a.faults, fmt.Sprintf(format, args...))
 }
-
-// waiting is a delayed redirect of which the first half was seen.
-type waiting struct {
-	due    time.Time
-	id     record.ID
-	module int64
-}
-
-// streamed is what is known of a stream up to an event.
-type streamed struct {
-	p       int
-	seen    map[string]bool
-	last    record.Position // of the first halves
-	time    time.Time
-	waiting map[string]*waiting // by trigger id
-	pending []*waiting          // those that have not fired, by due time
-}
-
-// stream audits EVENTS-p by itself.
-func (a *auditor) stream(p int, messages []Message) {
-	s := &streamed{p: p, seen: map[string]bool{}, waiting: map[string]*waiting{}}
-	number := 0
-	for i, m := range messages {
-		first, last := strconv.Itoa(number+1), strconv.Itoa(number+len(m.Events))
-		if m.Seq != uint64(i+1) || m.First != first || m.Last != last {
-			a.fault("EVENTS-%d: message %d has sequence %d and events %s to %s, want %s to %s", p, i+1, m.Seq, m.First, m.Last, first, last)
-		}
-		number += len(m.Events)
-		for _, e := range m.Events {
-			a.event(s, e)
-			a.of[e.Subject] = append(a.of[e.Subject], e)
-		}
-	}
-}
-
-// event audits one event within its stream.
-func (a *auditor) event(s *streamed, e Event) {
-	trigger, second := strings.CutSuffix(e.ID, "-r")
-	id, err := record.ParseID(trigger)
-	if err != nil || id.Partition != s.p || e.Data.TriggerID != trigger || e.Source != "triggerd/partition/"+strconv.Itoa(s.p) {
-		a.fault("EVENTS-%d: event %s of %s is not one of this partition", s.p, e.ID, e.Source)
-		return
-	}
-	if s.seen[e.ID] {
-		a.fault("EVENTS-%d: event %s is there twice", s.p, e.ID)
-		return
-	}
-	s.seen[e.ID] = true
-	if e.Time.Before(s.time) {
-		a.fault("EVENTS-%d: event %s is of %s, the one before of %s", s.p, e.ID, clock(e.Time), clock(s.time))
-	}
-	s.time = e.Time
-	if second {
-		a.fires(s, e, trigger)
-		return
-	}
-	if id.Compare(s.last) <= 0 {
-		a.fault("EVENTS-%d: event %s comes after one at position %d-%d", s.p, e.ID, s.last.Seq, s.last.Index)
-	}
-	s.last = id.Position
-	a.overdue(s, e)
-	a.first(s, e, id)
-}
-
-// first audits the first half of a trigger, which for most is all of it.
-func (a *auditor) first(s *streamed, e Event, id record.ID) {
-	u, at := a.users[e.Subject], a.attempts[e.Subject][e.Data.Variables["n"]]
-	if u == nil || at == nil && e.Type != typeRejected {
-		a.fault("EVENTS-%d: event %s about %s with number %d: nobody sent that", s.p, e.ID, e.Subject, e.Data.Variables["n"])
-		return
-	}
-	if at != nil && at.delayed() && e.Type != typeRejected {
-		w := &waiting{due: e.Time.Add(at.Wait), id: id, module: at.Module}
-		s.waiting[e.ID] = w
-		i, _ := slices.BinarySearchFunc(s.pending, w, compareWaiting)
-		s.pending = slices.Insert(s.pending, i, w)
-	}
-}
-
-func compareWaiting(x, y *waiting) int {
-	if c := x.due.Compare(y.due); c != 0 {
-		return c
-	}
-	return x.id.Compare(y.id.Position)
-}
-
-// fires audits the second half of a delayed trigger.
-func (a *auditor) fires(s *streamed, e Event, trigger string) {
-	w := s.waiting[trigger]
-	switch {
-	case w == nil:
-		a.fault("EVENTS-%d: redirect %s fires, and waited for nothing", s.p, e.ID)
-		return
-	case e.Time.Before(w.due):
-		a.fault("EVENTS-%d: redirect %s fires at %s, and is due at %s", s.p, e.ID, clock(e.Time), clock(w.due))
-	case len(s.pending) > 0 && s.pending[0] != w:
-		a.fault("EVENTS-%d: redirect %s fires before %s-r, which is due earlier", s.p, e.ID, s.pending[0].id)
-	case e.Type != typeRedirected || e.Data.ModuleAfter != w.module:
-		a.fault("EVENTS-%d: redirect %s is %s to %d, want %s to %d", s.p, e.ID, e.Type, e.Data.ModuleAfter, typeRedirected, w.module)
-	}
-	s.pending = slices.DeleteFunc(s.pending, func(x *waiting) bool { return x == w })
-}
-
-// overdue: whatever is due by the time of a record fires before it.
-func (a *auditor) overdue(s *streamed, e Event) {
-	for len(s.pending) > 0 && !s.pending[0].due.After(e.Time) {
-		a.fault("EVENTS-%d: redirect %s-r is due at %s, and has not fired before %s at %s", s.p, s.pending[0].id, clock(s.pending[0].due), e.ID, clock(e.Time))
-		s.pending = s.pending[1:]
-	}
-}
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
 // account is what the events about a user come to.
 type account struct {
@@ -249,6 +138,7 @@ func (a *auditor) add(u *User) *account {
 // promise holds an attempt against its event.
 func (a *auditor) promise(u *User, at *Attempt, e Event, found bool) {
 	switch {
+	case at.Result == Accepted && !found && a.lost(u, at):
 	case at.Result == Accepted && !found:
 		a.fault("%s: number %d was accepted as %s, and has no event", u.Name, at.N, at.ID)
 	case at.Result == Refused && found:
@@ -257,6 +147,7 @@ func (a *auditor) promise(u *User, at *Attempt, e Event, found bool) {
 	if !found {
 		return
 	}
+	a.fresh(u, at, e.ID)
 	want := typeUpdated
 	if at.Redirect && at.Wait == 0 {
 		want = typeRedirected
@@ -287,7 +178,12 @@ func (a *auditor) ghost(u *User, state *State) {
 	}
 	most := 0
 	for i := range u.Attempts {
-		switch at := &u.Attempts[i]; {
+		at := &u.Attempts[i]
+		if at.Result == Accepted {
+			a.fresh(u, at, at.ID)
+		}
+		switch {
+		case at.Result == Accepted && !rejected[at.ID] && a.lost(u, at):
 		case at.Result == Accepted && !rejected[at.ID]:
 			a.fault("%s: number %d was accepted as %s, and has no event", u.Name, at.N, at.ID)
 			fallthrough
@@ -347,7 +243,7 @@ func (a *auditor) outcomes(u *User, outcomes map[string]string) {
 	for i := range u.Attempts {
 		at := &u.Attempts[i]
 		got, asked := outcomes[at.ID]
-		if at.Result != Accepted || !asked {
+		if at.Result != Accepted || !asked || a.lost(u, at) {
 			continue
 		}
 		want := "applied"

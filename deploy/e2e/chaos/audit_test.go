@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +93,12 @@ func (h *forged) renumber() {
 	for _, messages := range h.ev.Streams {
 		n := 0
 		for i := range messages {
-			messages[i].Seq, messages[i].First = uint64(i+1), fmt.Sprint(n+1)
+			messages[i].Seq = uint64(i + 1)
+			if len(messages[i].Events) == 0 { // it says where the others go on
+				n, _ = strconv.Atoi(messages[i].Last)
+				continue
+			}
+			messages[i].First = fmt.Sprint(n + 1)
 			n += len(messages[i].Events)
 			messages[i].Last = fmt.Sprint(n)
 		}

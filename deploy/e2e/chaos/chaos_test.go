@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/triggerd/triggerd/shared/natstest"
@@ -19,6 +20,7 @@ var (
 	seed = flag.Uint64("seed", 0, "of the run; 0 takes a random one")
 	long = flag.Duration("for", 0, "how long to strike at random; 0 runs each nemesis once")
 	only = flag.String("only", "", "run the nemeses with this in their name only")
+	idle = flag.Int("users", 0, "how many idle users to register first; for what takes longer the more there are")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,6 +62,9 @@ func TestChaos(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	r := start(t)
 	rng := rand.New(rand.NewPCG(*seed, 0))
+	if *long > 0 {
+		r.fleet.Calm(t.Context(), calm)
+	}
 	if *long == 0 {
 		for _, n := range r.chosen(Nemeses()) {
 			if !n.Long || *only != "" {
@@ -71,6 +76,9 @@ func TestChaos(t *testing.T) {
 	}
 	r.audit()
 }
+
+// calm is long enough for the machine to show what it does by itself.
+const calm = 15 * time.Second
 
 // trial is a deployment under load, as a test.
 type trial struct {
@@ -90,8 +98,13 @@ func start(t *testing.T) *trial {
 		t.Fatal(err)
 	}
 	r.say("built")
-	r.fleet, err = Start(t.Context(), Config{Dir: dir, Binaries: bin, Partitions: 4, MemberTTL: 2 * time.Second, Patience: patience, CutFor: r.cutFor(), Log: r.say,
-		Proxy: func(target string) (Proxy, error) { return hold{natstest.NewProxy(t, target)}, nil }})
+	r.fleet, err = Start(t.Context(), Config{Dir: dir, Binaries: bin, Partitions: 4, Users: *idle, MemberTTL: 2 * time.Second,
+		Patience: r.patience(), CutFor: r.cutFor(), Settle: *long > 0, Log: r.say,
+		Proxy: func(target string) (Proxy, error) { return hold{natstest.NewProxy(t, target)}, nil },
+		Backup: func(conn *nats.Conn, stream string) func() {
+			b := natstest.TakeBackup(t, conn, stream)
+			return func() { b.Restore(t, conn) }
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +113,7 @@ func start(t *testing.T) *trial {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(func() { r.say("measured:\n%s", r.fleet.Report()) })
 	r.say("started")
 	if r.load, err = r.fleet.StartLoad(t.Context(), *seed); err != nil {
 		t.Fatal(err)
@@ -109,7 +123,9 @@ func start(t *testing.T) *trial {
 }
 
 // patience is for anything: the machine may be busy with other tests, and a cluster may have to elect several times.
-const patience = 3 * time.Minute
+func (r *trial) patience() time.Duration {
+	return 3*time.Minute + time.Duration(*idle)*time.Millisecond/2
+}
 
 func (r *trial) say(format string, args ...any) {
 	r.t.Helper()
@@ -131,6 +147,9 @@ func (r *trial) chosen(all []Nemesis) (some []Nemesis) {
 			some = append(some, n)
 		}
 	}
+	if len(some) == 0 {
+		r.t.Fatalf("no nemesis has %q in its name", *only)
+	}
 	return some
 }
 
@@ -144,8 +163,8 @@ func (r *trial) strike(n Nemesis, rng *rand.Rand) {
 // storm strikes until the time is over: rounds in which each nemesis comes as often as it is worth, in a random order.
 func (r *trial) storm(rng *rand.Rand, duration time.Duration) {
 	r.t.Helper()
-	struck := map[string]int{}
-	for time.Since(r.begun) < duration {
+	struck, begun := map[string]int{}, time.Now()
+	for time.Since(begun) < duration {
 		var round []Nemesis
 		for _, n := range r.chosen(Nemeses()) {
 			for range n.Often {
@@ -154,7 +173,7 @@ func (r *trial) storm(rng *rand.Rand, duration time.Duration) {
 		}
 		rng.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
 		for _, n := range round {
-			if time.Since(r.begun) >= duration {
+			if time.Since(begun) >= duration {
 				break
 			}
 			struck[n.Name]++

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -17,7 +19,7 @@ import (
 // deleteDirectory takes away all that a worker has on its disk.
 func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	w := pick(rng, running(f.workers))
-	return f.step(ctx, w.name+" loses its directory", func(ctx context.Context) error {
+	return f.refill(ctx, w.name+" loses its directory", func(ctx context.Context) error {
 		if err := w.kill(ctx); err != nil {
 			return err
 		}
@@ -28,52 +30,92 @@ func deleteDirectory(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	})
 }
 
-// damageFiles flips bytes in all files of a worker that was killed. It sets them aside, and makes them anew from snapshots and logs.
+// damageFiles kills all workers, flips a few bits in all files of one of them, and lets it begin alone: whatever it believes, nobody contradicts. It reads
+// all of a file before it believes anything, so what is in use and not what it was is set aside, and made anew from snapshots and logs. What hits a page
+// that is not in use changes nothing.
 func damageFiles(ctx context.Context, f *Fleet, rng *rand.Rand) error {
-	w := pick(rng, running(f.workers))
-	err := f.step(ctx, w.name+" has damaged files", func(ctx context.Context) error {
-		if err := w.kill(ctx); err != nil {
-			return err
-		}
-		files, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "partition-*.db"))
-		if err != nil {
-			return err
-		}
-		for _, name := range files {
-			if err := flip(rng, name); err != nil {
+	workers := running(f.workers)
+	w := pick(rng, workers)
+	before, err := f.setAside(w)
+	if err != nil {
+		return err
+	}
+	files := 0
+	err = f.stepAndSettle(ctx, w.name+" is alone with damaged files", func(ctx context.Context) error {
+		for _, other := range workers {
+			if err := other.kill(ctx); err != nil {
 				return err
 			}
 		}
+		names, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "partition-*.db"))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := damage(rng, name); err != nil {
+				return err
+			}
+		}
+		files = len(names)
 		return restart(ctx, w)
 	})
 	if err != nil {
 		return err
 	}
-	aside, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "*.corrupt"))
-	f.cfg.Log("%s has set %d files aside in its life", w.name, len(aside))
-	return err
+	after, err := f.setAside(w)
+	if err != nil {
+		return err
+	}
+	f.cfg.Log("%s has set aside %d of %d damaged files", w.name, after-before, files)
+	return f.move(ctx, "others are back", func(ctx context.Context) error { return f.scaleTo(ctx, len(workers)) })
 }
 
-// damage is the share of a file's bytes that are changed: so many that whoever opens it must notice. (A single one may turn a key into another, and
-// until something walks through the whole file it looks like a user who never was.)
-const damage = 1.0 / 50
+// setAside is how many files a worker found to be damaged in its life.
+func (f *Fleet) setAside(w *process) (int, error) {
+	aside, err := filepath.Glob(filepath.Join(f.cfg.Dir, w.name, "worker", "*.corrupt*"))
+	return len(aside), err
+}
 
-// flip changes some bytes of a file that are not zero: those are in use.
-func flip(rng *rand.Rand, name string) error {
+// maxFlips is how many bits of a file are flipped at random places, at most: so few that nothing but looking through the whole file is sure to notice.
+const maxFlips = 16
+
+// damage flips a few bits of a file. Either they are anywhere; or they are in the key of one user, wherever the file has it, so that this user is not found
+// any more, and whatever is read has its checksum.
+func damage(rng *rand.Rand, name string) error {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	var used []int
-	for i, b := range data {
-		if b != 0 {
-			used = append(used, i)
+	keys := userKeys(data)
+	if len(keys) == 0 || rng.IntN(2) == 0 {
+		for range 1 + rng.IntN(maxFlips) {
+			data[rng.IntN(len(data))] ^= byte(1 << rng.IntN(8))
+		}
+		return os.WriteFile(name, data, 0o600)
+	}
+	one, bit := pick(rng, keys), byte(1<<rng.IntN(8))
+	victim := string(data[one[0]:one[1]])
+	for _, at := range keys {
+		if string(data[at[0]:at[1]]) == victim {
+			data[at[1]-1] ^= bit
 		}
 	}
-	for range int(damage * float64(len(used))) {
-		data[pick(rng, used)] ^= byte(1 << rng.IntN(8))
-	}
 	return os.WriteFile(name, data, 0o600)
+}
+
+// anyUser is how a file names one.
+var anyUser = regexp.MustCompile(tenant + `\x00user-\d+-\d`)
+
+// userKeys are the places of users' keys in a file. Names that stand in an entry of the table of due redirects, or of the scheduled triggers, are left
+// out: those are behind a position, or a time.
+func userKeys(data []byte) (keys [][]int) {
+	for _, at := range anyUser.FindAllIndex(data, -1) {
+		due, scheduled := data[at[0]-4:at[0]-1], data[at[0]-8:at[0]-6]
+		if !bytes.Equal(due, []byte{0, 0, 0}) && !bytes.Equal(scheduled, []byte{0x80, 0}) {
+			keys = append(keys, at)
+		}
+	}
+	return keys
 }
 
 // smallDisk is the least limit that a worker takes.

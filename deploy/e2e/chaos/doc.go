@@ -24,10 +24,16 @@
 // The binaries are built with a package time whose Now adds an offset from a file that the process maps ([Clock]). Only the wall clock is shifted:
 // timers and measured durations run on. Nothing in the product knows of it.
 //
+// # Speed
+//
+// Probes ask the owner of each partition, and an ingress for what it knows by itself, all the time. [Fleet.Report] is a table of the longest times without
+// an answer while partitions were moved and taken over, and of how long it took to refill an empty disk. What is claimed of them is held against that, and marked if it does
+// not hold; it fails nothing, as the machine may be busy. Config.Users makes files, snapshots and logs as large as they are in earnest.
+//
 // # Failure
 //
 // What cannot be done is an error. A process that ends though nobody told it to is a fault of the run ([Fleet.Faults]), and so is whatever
-// the audit finds. Every wait is bounded, by Config.Patience at the most; speed is measured and printed, never judged.
+// the audit finds. Every wait is bounded, by Config.Patience at the most.
 //
 // # Concurrency
 //

@@ -155,6 +155,7 @@ func (f *Fleet) collect(ctx context.Context, users []*User) (ev Evidence, err er
 	}
 	c := newClient(f.addrs(), f.token)
 	defer c.http.CloseIdleConnections()
+	ev.Cuts = f.cuts
 	ev.States, ev.Outcomes = map[string]*State{}, map[string]string{}
 	for _, u := range users {
 		if ev.States[u.Name], err = readState(ctx, c, u.Name); err != nil {

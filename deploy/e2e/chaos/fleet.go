@@ -31,11 +31,14 @@ type Config struct {
 	Dir        string // for data and logs
 	Binaries   Binaries
 	Partitions int
+	Users      int // idle ones, who are registered before anything else
 	MemberTTL  time.Duration
-	Patience   time.Duration                      // for anything that is waited for
-	CutFor     time.Duration                      // how long an ingress is kept from the broker
-	Log        func(format string, args ...any)   // may be called at any time until Close returns
-	Proxy      func(target string) (Proxy, error) // puts a proxy in front of a nats-server
+	Patience   time.Duration                                         // for anything that is waited for
+	CutFor     time.Duration                                         // how long an ingress is kept from the broker
+	Settle     bool                                                  // wait for standbys after whatever moves partitions
+	Log        func(format string, args ...any)                      // may be called at any time until Close returns
+	Proxy      func(target string) (Proxy, error)                    // puts a proxy in front of a nats-server
+	Backup     func(conn *nats.Conn, stream string) (restore func()) // as the nats command makes one; restore makes the stream, which must not be there
 }
 
 // Proxy is what a TCP proxy must be able to do.
@@ -58,9 +61,13 @@ type Fleet struct {
 	conn       *nats.Conn
 	js         jetstream.JetStream
 	answers    *stalls // of the partitions' owners
+	machine    *stalls // of an ingress that asks nobody for its answer: what the machine itself does, as if it were a partition
 	accepts    *stalls // of the load
+	measured   measurements
 	stop       context.CancelFunc
 	background sync.WaitGroup
+
+	cuts []*Cut // of logs, so far
 
 	mu     sync.Mutex
 	faults []string
@@ -68,7 +75,7 @@ type Fleet struct {
 
 // Start starts everything and waits until it is ready.
 func Start(ctx context.Context, cfg Config) (_ *Fleet, err error) {
-	f := &Fleet{cfg: cfg, answers: newStalls(cfg.Partitions), accepts: newStalls(cfg.Partitions)}
+	f := &Fleet{cfg: cfg, answers: newStalls(cfg.Partitions), accepts: newStalls(cfg.Partitions), machine: newStalls(1), measured: measurements{}}
 	running, stop := context.WithCancel(ctx)
 	f.stop = stop
 	defer func() {
@@ -78,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (_ *Fleet, err error) {
 	}()
 	ready, cancel := f.patient(ctx)
 	defer cancel()
-	for _, step := range []func(context.Context) error{f.startServers, f.makeKeys, f.makeMembers, f.startMembers} {
+	for _, step := range []func(context.Context) error{f.startServers, f.makeKeys, f.makeMembers, f.startMembers, f.gather} {
 		if err := step(ready); err != nil {
 			return nil, err
 		}
@@ -150,7 +157,7 @@ func (f *Fleet) makeMembers(context.Context) error {
 	for i := range maxWorkers {
 		name := fmt.Sprintf("worker-%d", i)
 		args := append(f.deployment(), "-nats-url", f.url(), "-nats-nkey", f.role("worker"), "-data-dir", filepath.Join(f.cfg.Dir, name),
-			"-snapshot-every", "1s", "-digest-every", "500ms")
+			"-snapshot-every", f.snapshotEvery().String(), "-digest-every", "500ms")
 		if i%2 == 1 {
 			args = append(args, hasty...)
 		}
@@ -162,6 +169,14 @@ func (f *Fleet) makeMembers(context.Context) error {
 	}
 	return nil
 }
+
+// snapshotEvery is so often that snapshots and trimmed logs are in the way of everything, but no more than a machine of this size can make of so many users.
+func (f *Fleet) snapshotEvery() time.Duration {
+	return max(time.Second, time.Duration(f.cfg.Users/snapshotUsers)*time.Second)
+}
+
+// snapshotUsers is how many users a second all snapshots together may be of.
+const snapshotUsers = 50_000
 
 // hasty makes every other worker write its checkpoints much more often than it emits: so that a kill would find a file that is ahead of the events,
 // if the worker let it.

@@ -84,8 +84,23 @@ type State struct {
 	} `json:"changes"`
 }
 
+// Cut is a log that lost its tail, and was adopted without it.
+type Cut struct {
+	Partition  int
+	Kept, Last uint64          // where the log ended after that, and before
+	Lost       map[string]Lost // the triggers in between, by id
+	Adopted    time.Time       // whoever sent something after that must not get an id that was handed out before
+}
+
+// Lost is a trigger that was in a lost tail.
+type Lost struct {
+	User string
+	N    int
+}
+
 // Evidence is what came of the load.
 type Evidence struct {
+	Cuts     []*Cut            // in the order in which they were made
 	Streams  [][]Message       // by partition
 	States   map[string]*State // by user; nil: there is none
 	Outcomes map[string]string // status of some triggers, by id; empty: there is none

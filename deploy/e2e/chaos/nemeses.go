@@ -24,6 +24,7 @@ func Nemeses() []Nemesis {
 		{Name: "delete a worker's directory", Often: 2, Run: deleteDirectory},
 		{Name: "freeze a worker while its log is trimmed", Often: 2, Run: freezeAndTrim},
 		{Name: "damage a worker's files", Often: 3, Run: damageFiles},
+		{Name: "lose the tail of a log", Often: 2, Run: loseTail},
 		{Name: "fill a worker's disk", Often: 1, Run: fillDisk},
 		{Name: "kill each server", Often: 1, Long: true, Run: killEachServer},
 		{Name: "kill a leader", Often: 4, Run: killLeader},
@@ -38,7 +39,7 @@ func Nemeses() []Nemesis {
 func scaleWorkers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 	for _, n := range []int{1, maxWorkers, 2, 1, usualWorkers} {
 		now := len(running(f.workers))
-		err := f.step(ctx, fmt.Sprintf("from %d to %d workers", now, n), func(ctx context.Context) error { return f.scaleTo(ctx, n) })
+		err := f.move(ctx, fmt.Sprintf("from %d to %d workers", now, n), func(ctx context.Context) error { return f.scaleTo(ctx, n) })
 		if err != nil {
 			return err
 		}
@@ -74,10 +75,10 @@ func (f *Fleet) scaleTo(ctx context.Context, n int) error {
 // killWorker kills one with kill -9: the others must take over before it is back.
 func killWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	w := pick(rng, running(f.workers))
-	if err := f.step(ctx, w.name+" is killed", w.kill); err != nil {
+	if err := f.loss(ctx, w.name+" is killed", w, w.kill); err != nil {
 		return err
 	}
-	return f.step(ctx, w.name+" is back", func(ctx context.Context) error { return restart(ctx, w) })
+	return f.move(ctx, w.name+" is back", func(ctx context.Context) error { return restart(ctx, w) })
 }
 
 // killAllWorkers leaves nobody who has seen what was applied but their files.
@@ -102,7 +103,7 @@ func killAllWorkers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 // nobody else who would emit it.
 func killOnlyWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	last := pick(rng, running(f.workers))
-	err := f.step(ctx, last.name+" is left alone", func(ctx context.Context) error {
+	err := f.move(ctx, last.name+" is left alone", func(ctx context.Context) error {
 		for _, w := range running(f.workers) {
 			if w != last {
 				if err := w.stop(ctx); err != nil {
@@ -118,7 +119,7 @@ func killOnlyWorker(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 		}
 		err = f.step(ctx, last.name+" is killed, and back", func(ctx context.Context) error { return errors.Join(last.kill(ctx), restart(ctx, last)) })
 	}
-	return errors.Join(err, f.step(ctx, "others are back", func(ctx context.Context) error { return f.scaleTo(ctx, usualWorkers) }))
+	return errors.Join(err, f.move(ctx, "others are back", func(ctx context.Context) error { return f.scaleTo(ctx, usualWorkers) }))
 }
 
 const aloneKills = 3
@@ -199,7 +200,7 @@ func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 			}
 		}
 		for _, in := range f.ingress {
-			if err := f.awaitRefusal(ctx, in); err != nil {
+			if err := f.awaitRefusal(ctx, in, 0); err != nil {
 				return err
 			}
 		}
@@ -217,11 +218,11 @@ func killAllServers(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 	})
 }
 
-// awaitRefusal waits until an ingress says 503 to what would go into a log.
-func (f *Fleet) awaitRefusal(ctx context.Context, in *process) error {
+// awaitRefusal waits until an ingress says 503 to what would go into partition p's log.
+func (f *Fleet) awaitRefusal(ctx context.Context, in *process, p int) error {
 	c := newClient([]string{in.public()}, f.token)
 	defer c.http.CloseIdleConnections()
-	_, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(0, f.cfg.Partitions), conversation, http.StatusServiceUnavailable)
+	_, err := c.until(ctx, http.MethodPut, "/v1/users/"+userOf(p, f.cfg.Partitions), conversation, http.StatusServiceUnavailable)
 	return err
 }
 
@@ -305,7 +306,7 @@ func restartEverything(ctx context.Context, f *Fleet, _ *rand.Rand) error {
 		}
 	}
 	for _, p := range append(running(f.workers), f.ingress...) {
-		err := f.step(ctx, p.name+" is restarted", func(ctx context.Context) error {
+		err := f.move(ctx, p.name+" is restarted", func(ctx context.Context) error {
 			if err := p.stop(ctx); err != nil {
 				return err
 			}

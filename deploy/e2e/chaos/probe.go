@@ -60,14 +60,22 @@ func (s *stalls) counts() []int {
 	return append([]int(nil), s.count...)
 }
 
-// String is the longest time of each partition.
-func (s *stalls) String() string {
+// longest is the longest time of each partition, one that has not ended included.
+func (s *stalls) longest() []time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	longest := append([]time.Duration(nil), s.worst...)
+	for p := range longest {
+		longest[p] = max(longest[p], time.Since(s.last[p]))
+	}
+	return longest
+}
+
+// String is the longest time of each partition.
+func (s *stalls) String() string {
 	var b strings.Builder
-	for p, worst := range s.worst {
-		worst = max(worst, time.Since(s.last[p]))
-		fmt.Fprintf(&b, " %dms", worst.Milliseconds())
+	for _, d := range s.longest() {
+		fmt.Fprintf(&b, " %dms", d.Milliseconds())
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -77,21 +85,26 @@ const (
 	probeTimeout = 300 * time.Millisecond
 )
 
-// probe asks the owner of a partition for a user, again and again.
-func (f *Fleet) probe(ctx context.Context, p int, user string) {
+// probe asks for something again and again, also while an earlier question waits: one that is lost must not hide that the next one would be answered.
+func (f *Fleet) probe(ctx context.Context, path string, answered func()) {
 	c := newClient(f.addrs(), f.token)
+	defer c.http.CloseIdleConnections()
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for pause(ctx, probeEvery) {
-		asking, cancel := context.WithTimeout(ctx, probeTimeout)
-		a := c.call(asking, http.MethodGet, "/v1/users/"+user, "")
-		cancel()
-		if a.err == nil && a.status == http.StatusOK {
-			f.answers.mark(p)
-		}
+		asking.Go(func() { ask(ctx, c, path, answered) })
 	}
-	c.http.CloseIdleConnections()
 }
 
-// startProbes registers a user for each partition and begins to ask.
+func ask(ctx context.Context, c *client, path string, answered func()) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if a := c.call(ctx, http.MethodGet, path, ""); a.err == nil && a.status == http.StatusOK {
+		answered()
+	}
+}
+
+// startProbes registers a user for each partition and begins to ask their owners for them.
 func (f *Fleet) startProbes(ctx context.Context) error {
 	c := newClient(f.addrs(), f.token)
 	if err := declare(ctx, c); err != nil {
@@ -102,8 +115,9 @@ func (f *Fleet) startProbes(ctx context.Context) error {
 		if err := register(ctx, c, user); err != nil {
 			return err
 		}
-		f.background.Go(func() { f.probe(ctx, p, user) })
+		f.background.Go(func() { f.probe(ctx, "/v1/users/"+user, func() { f.answers.mark(p) }) })
 	}
+	f.background.Go(func() { f.probe(ctx, "/openapi.json", func() { f.machine.mark(0) }) })
 	return nil
 }
 

@@ -36,12 +36,13 @@ func (f *Fleet) step(ctx context.Context, what string, blow func(context.Context
 	defer cancel()
 	f.answers.reset()
 	f.accepts.reset()
+	f.machine.reset()
 	begun := time.Now()
 	if err := blow(ctx); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	struck := time.Now()
-	if err := f.awaitServing(ctx); err != nil {
+	if err := errors.Join(f.awaitServing(ctx), f.noneHalted(ctx)); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	f.cfg.Log("%-44s took %5dms, whole again after %5dms; longest without an answer [%v], without accepting [%v]", what,
@@ -71,6 +72,17 @@ func (f *Fleet) awaitServing(ctx context.Context) error {
 		return fmt.Errorf("%w:%s", err, missing)
 	}
 	return nil
+}
+
+// noneHalted: what is done to a fleet is never a reason to halt, also for a standby, whom nobody would miss.
+func (f *Fleet) noneHalted(ctx context.Context) error {
+	var halted []error
+	for _, page := range f.partitions(ctx) {
+		if page.State == "halted" {
+			halted = append(halted, fmt.Errorf("%s has halted partition %d: %s", page.worker.name, page.Partition, page.Cause))
+		}
+	}
+	return errors.Join(halted...)
 }
 
 // progress waits until each partition has accepted so many more triggers.

@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -239,8 +241,26 @@ func (m *making) moved(ctx context.Context) bool {
 	return err == nil && revision != m.revision
 }
 
+// borneOut: the log has the message at which the snapshot stands. One of a tail that the log has lost meanwhile must not push one off the list that
+// still fits: there would be nothing to go on with.
+func (m *making) borneOut(ctx context.Context) error {
+	msg, err := m.broker.Message(ctx, m.p, m.entry.Seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) && m.moved(ctx):
+		return ErrRaced // and whoever did that has trimmed the log
+	case err != nil:
+		return fmt.Errorf("look for message %d in the log: %w", m.entry.Seq, err)
+	case msg.Time.UnixNano() != m.entry.Time || xxhash.Sum64(msg.Data) != m.entry.Hash:
+		return fmt.Errorf("message %d in the log is not the one that was applied", m.entry.Seq)
+	}
+	return nil
+}
+
 // point makes the snapshot one. From here on Make does not fail any more.
 func (m *making) point(ctx context.Context) error {
+	if err := m.borneOut(ctx); err != nil {
+		return err
+	}
 	unchanged, err := m.objects(ctx)
 	if err != nil {
 		return err
