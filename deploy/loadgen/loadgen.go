@@ -31,6 +31,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/url"
 	"time"
 
@@ -106,6 +107,22 @@ func (c *Config) Validate() error {
 	fault(c.Payload < 0 || c.Payload > maxPayload, "-payload is %d, not within 0 and %d", c.Payload, maxPayload)
 	fault(c.Timeout <= 0, "-timeout is %v, not over 0", c.Timeout)
 	return errors.Join(faults...)
+}
+
+// ErrBroken: a promise was not kept. The report says which.
+var ErrBroken = errors.New("promises were broken")
+
+// Print does what Run does and writes the report for a person.
+func Print(ctx context.Context, cfg Config, w io.Writer) error {
+	report, err := Run(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	report.Print(w)
+	if len(report.Broken) > 0 {
+		return ErrBroken
+	}
+	return nil
 }
 
 // Run prepares, drives and audits. An error means that it could not be done; broken promises are in the report. When ctx ends during the load,

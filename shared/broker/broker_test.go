@@ -316,7 +316,7 @@ func TestKVGet(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	err := broker.Settings{Partitions: 0, Replicas: 2, TriggersMaxBytes: 1, EventsMaxBytes: -1, DuplicateWindow: 1}.Validate()
-	for _, want := range []string{"partitions 0", "replicas 2", "log 1", "events -1", "window 1ns"} {
+	for _, want := range []string{"partitions 0", "replicas 2", "triggers-max-bytes 1", "events-max-bytes -1", "window 1ns"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("faults %v do not name %q", err, want)
 		}

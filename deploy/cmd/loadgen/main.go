@@ -2,18 +2,15 @@
 //
 //	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s
 //
-// Its verb compare needs nothing running: it measures triggerd beside an empty handler and beside one synced message a request.
+// Two verbs need nothing running: compare measures triggerd beside an empty handler and beside one synced message a request, growth what
+// partitions and users cost.
 //
 //	loadgen compare -partitions 1,4
-//
-// Its verb growth shows what partitions and users cost.
-//
 //	loadgen growth -partitions 1,64 -users 10000,1000000
 package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -23,31 +20,19 @@ import (
 	"github.com/triggerd/triggerd/shared/process"
 )
 
-var errBroken = errors.New("promises were broken")
-
 func main() {
 	verbs := map[string]func() int{"compare": compare, "growth": growth}
+	run := load
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
-		verb := verbs[os.Args[1]]
+		run = verbs[os.Args[1]]
 		os.Args = slices.Delete(os.Args, 1, 2)
-		os.Exit(verb())
 	}
-	os.Exit(load())
+	os.Exit(run())
 }
 
 func load() int {
 	var cfg loadgen.Config
-	return process.Execute("loadgen", func(ctx context.Context, _ io.Writer) error {
-		report, err := loadgen.Run(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		report.Print(os.Stdout)
-		if len(report.Broken) > 0 {
-			return errBroken
-		}
-		return nil
-	}, &cfg)
+	return process.Execute("loadgen", func(ctx context.Context, _ io.Writer) error { return loadgen.Print(ctx, cfg, os.Stdout) }, &cfg)
 }
 
 func compare() int {
@@ -63,7 +48,5 @@ func compare() int {
 
 func growth() int {
 	var cfg bench.GrowthConfig
-	return process.Execute("loadgen growth", func(ctx context.Context, _ io.Writer) error {
-		return bench.Growth(ctx, cfg, os.Stdout)
-	}, &cfg)
+	return process.Execute("loadgen growth", func(ctx context.Context, _ io.Writer) error { return bench.Growth(ctx, cfg, os.Stdout) }, &cfg)
 }
