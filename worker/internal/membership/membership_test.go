@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -285,4 +286,37 @@ func TestLapse(t *testing.T) {
 	if n := a.View().Lapses; n != 1 {
 		t.Errorf("%d lapses after a renewal in time", n)
 	}
+}
+
+// A bucket that was lost and made again counts from the beginning. Members find each other in it nevertheless.
+func TestBucketBegunAnew(t *testing.T) {
+	r := newRig(t)
+	b := r.broker(r.srv.URL())
+	for range 2000 {
+		msg := nats.NewMsg("$KV." + broker.BucketMembers + ".nobody")
+		msg.Header.Set("KV-Operation", "DEL")
+		if _, err := b.JS.PublishMsgAsync(msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-b.JS.PublishAsyncComplete()
+	one, two := r.join("a", "one", nil), r.join("b", "two", nil)
+	meet := func(who ...*joined) {
+		t.Helper()
+		natstest.Eventually(t, func() bool {
+			for _, m := range who {
+				if len(m.View().Members) != len(who) {
+					return false
+				}
+			}
+			return true
+		}, "%d members know each other", len(who))
+	}
+	meet(one, two)
+	if err := b.JS.DeleteStream(t.Context(), "KV_"+broker.BucketMembers); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, func() bool { return !one.Reachable() && !two.Reachable() }, "both see that it is gone")
+	r.broker(r.srv.URL())
+	meet(one, two, r.join("c", "three", nil))
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/broker"
 )
 
 // Pauses between attempts to open or to watch the bucket, doubling.
@@ -50,6 +52,7 @@ func (m *Membership) renewOnce(ctx context.Context, bucket jetstream.KeyValue, p
 	m.mu.Lock()
 	lapsed := m.lapse()
 	self := m.self.clone()
+	before := m.roster.revision
 	missed := m.roster.listed && m.roster.revision < m.stored && m.deps.Now().Sub(m.putAt) > patience/2
 	m.mu.Unlock()
 	if lapsed {
@@ -64,6 +67,7 @@ func (m *Membership) renewOnce(ctx context.Context, bucket jetstream.KeyValue, p
 	revision, err := bucket.Put(put, self.ID, self.encode())
 	switch {
 	case err == nil:
+		m.begunAnew(before, revision)
 		m.renewed(revision)
 	case ctx.Err() == nil:
 		m.metrics.failures.Inc()
@@ -93,6 +97,21 @@ func (m *Membership) renewed(revision uint64) {
 	if first {
 		m.tell()
 	}
+}
+
+// begunAnew finds out that the bucket is another one: a renewal got a revision that was seen before it. What comes from it would be taken for old, for as long as
+// it takes to count up again, so that every worker would think that it is alone.
+func (m *Membership) begunAnew(before, revision uint64) {
+	if revision > before {
+		return
+	}
+	m.mu.Lock()
+	gone := m.roster.gone
+	m.roster = newRoster(m.roster.ttl)
+	m.roster.gone = gone
+	m.mu.Unlock()
+	m.deps.Logger.Warn("bucket of the members was begun anew: listing it again", "bucket", broker.BucketMembers, "revision", revision, "seen", before)
+	poke(m.relist)
 }
 
 // failed shows why the key is not renewed.

@@ -41,13 +41,12 @@
 // More than a few times an hour is too often: it halts. A partition under which the log was trimmed begins anew with a snapshot. A file of an
 // unknown version halts, and is left as it is.
 //
-// A broker that is away is waited for, without end and without a restart. What would halt the partition because of what the broker says of log or events is
-// asked again and again for Config.HaltAfter first (doubt.go); until then nothing is read or emitted on, and readiness says what is in doubt.
-// A log that is not the one whose state the file
-// holds, an events stream that lost events, a machine that does not understand its log, a store that cannot be read: the partition
-// halts with a [HaltError] that says what happened, what was kept and what to do. A checkpoint that cannot be
-// written is tried again; applying goes on until the overlay is full. Two owners of one partition are harmless: each has its own
-// file, and EVENTS-p takes each number from whoever comes first.
+// A broker that is away is waited for, without end and without a restart. A log that is not the one whose state the file holds, an events stream that lost
+// events, a machine that does not understand its log, a store that cannot be read: the partition halts with a [HaltError] that says what happened, what
+// was kept and what to do. If it is the broker that says so, it is asked again and again for Config.HaltAfter first, because what it says may be
+// over in a moment; until then nothing is read or emitted on, and readiness says what is in doubt. A checkpoint that cannot be written is tried
+// again; applying goes on until the overlay is full. Two owners of one partition are harmless: each has its own file, and EVENTS-p takes each
+// number from whoever comes first.
 //
 // # Bounds
 //

@@ -36,7 +36,9 @@ func (a *actor) checkOvertaken() error {
 
 // overtakenAgain reads the end of the log if the read that was to tell it failed, or is in doubt.
 func (a *actor) overtakenAgain() {
-	if a.overtook.end.number != 0 && a.overtook.seq == 0 && !a.deps.Now().Before(a.overtook.again) {
+	o, now := &a.overtook, a.deps.Now()
+	if o.end.number != 0 && o.seq == 0 && !now.Before(o.again) {
+		o.again = now.Add(maxPause)
 		a.desk.readBound(nil)
 	}
 }
