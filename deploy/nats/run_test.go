@@ -3,14 +3,20 @@ package nats_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/triggerd/triggerd/ingress"
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/shared/process"
 )
 
 // client is an integrator.
@@ -157,5 +163,33 @@ func TestFilesHoldNoSecrets(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A server's variables are in the shell of whoever starts a process beside it: none is taken for a misspelt setting, and none is one.
+func TestServersVariablesAreKnown(t *testing.T) {
+	files, err := filepath.Glob("*.conf")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	read := map[string]bool{}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, variable := range regexp.MustCompile(`\$TRIGGERD_[A-Z_]+`).FindAllString(string(data), -1) {
+			read[variable[1:]] = true
+		}
+	}
+	if got, want := slices.Sorted(maps.Keys(read)), slices.Sorted(slices.Values(config.ServerVariables)); !slices.Equal(got, want) {
+		t.Errorf("the files read %v, known are %v", got, want)
+	}
+	environ := []string{"TRIGGERD_NATS_NMAE=x"}
+	for name := range read {
+		environ = append(environ, name+"=x")
+	}
+	if err := config.Load("worker", nil, environ, io.Discard, &process.Remote{}); err == nil || strings.Count(err.Error(), "unknown") != 1 {
+		t.Errorf("beside a server: %v", err)
 	}
 }

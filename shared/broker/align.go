@@ -70,7 +70,7 @@ func (e *ensurer) align(ctx context.Context, info *jetstream.StreamInfo, want je
 	return nil
 }
 
-var errUnsafe = errors.New("it could lose data: to be changed by a person, or told to all processes as it is")
+var errUnsafe = errors.New("changing it could lose data: start all processes with what it has, or change the stream by hand (nats stream edit)")
 
 func reason(why error) string {
 	if why == nil {

@@ -185,10 +185,26 @@ func TestEnsureFromManyAtOnce(t *testing.T) {
 	}
 }
 
+func bytesOf(t *testing.T, b *broker.Broker, stream string) int64 {
+	t.Helper()
+	s, err := b.JS.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().Config.MaxBytes
+}
+
+// Whoever comes with another count is at the wrong broker, or has mistyped: nothing of the deployment is changed for him.
 func TestOtherPartitionCountIsRefused(t *testing.T) {
 	nc := natstest.Start(t).Connect()
-	ensure(t, nc, settings(2))
-	refused(t, nc, settings(3), broker.ErrPartitions, "2 partitions", "set to 3")
+	b := ensure(t, nc, settings(2))
+	before := bytesOf(t, b, broker.SnapshotsStream)
+	typo := settings(3)
+	typo.SnapshotsMaxBytes = 2 * before
+	refused(t, nc, typo, broker.ErrPartitions, "2 partitions", "set to 3")
+	if now := bytesOf(t, b, broker.SnapshotsStream); now != before {
+		t.Errorf("it was refused, and has changed the snapshots' store from %d to %d bytes", before, now)
+	}
 }
 
 // The count is written first: a process with another one makes nothing, even if the first died before it made a stream.
@@ -316,7 +332,7 @@ func TestKVGet(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	err := broker.Settings{Partitions: 0, Replicas: 2, TriggersMaxBytes: 1, EventsMaxBytes: -1, DuplicateWindow: 1}.Validate()
-	for _, want := range []string{"partitions 0", "replicas 2", "triggers-max-bytes 1", "events-max-bytes -1", "window 1ns"} {
+	for _, want := range []string{"partitions 0", "replicas 2", "-triggers-max-bytes 1", "-events-max-bytes -1", "window 1ns"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("faults %v do not name %q", err, want)
 		}

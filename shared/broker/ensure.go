@@ -38,6 +38,9 @@ func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) 
 	}
 	b := &Broker{Conn: conn, JS: js, settings: s, logIDs: make([]string, s.Partitions), denials: listen(conn)}
 	e := &ensurer{Broker: b, log: log}
+	if err := e.patiently(ctx, "read partition count", e.sameCount); err != nil {
+		return nil, err
+	}
 	if err := e.buckets(ctx); err != nil {
 		return nil, err
 	}
@@ -87,6 +90,18 @@ func (e *ensurer) makeStream(ctx context.Context, cfg jetstream.StreamConfig) (*
 		return e.info(ctx, cfg.Name)
 	}
 	return nil, err
+}
+
+// sameCount refuses another count where one is known already, before anything is made or changed.
+func (e *ensurer) sameCount(ctx context.Context) error {
+	have, err := e.entryOf(ctx, BucketDeployment, keyPartitions)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, ErrNotAllowed):
+		return nil
+	case err != nil || !have.live:
+		return err
+	}
+	return e.samePartitions(string(have.value))
 }
 
 // partitionCount writes the count once and compares with it for ever.

@@ -70,6 +70,14 @@ func Load(name string, args, environ []string, help io.Writer, parts ...Part) er
 	return errors.Join(faults...)
 }
 
+// ServerVariables are what the configurations in deploy/nats read. Whoever starts a server and then a process in the same shell has both, and they are
+// no misspelt settings.
+var ServerVariables = []string{
+	"TRIGGERD_NATS_NAME", "TRIGGERD_NATS_LISTEN", "TRIGGERD_NATS_CLUSTER", "TRIGGERD_NATS_ROUTES", "TRIGGERD_NATS_STORE",
+	"TRIGGERD_TLS_CA", "TRIGGERD_TLS_CERT", "TRIGGERD_TLS_KEY",
+	"TRIGGERD_NKEY_INGRESS", "TRIGGERD_NKEY_WORKER", "TRIGGERD_NKEY_OPERATOR", "TRIGGERD_NKEY_SYSTEM",
+}
+
 // Variable is the environment variable of a flag.
 func Variable(flagName string) string {
 	return Prefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
@@ -85,6 +93,9 @@ func loadEnv(fs *flag.FlagSet, environ []string) (faults []error) {
 			continue
 		}
 		flagName, ok := known[name]
+		if !ok && slices.Contains(ServerVariables, name) {
+			continue
+		}
 		if !ok {
 			faults = append(faults, unknown("environment variable "+name, name, mapKeys(known)))
 			continue

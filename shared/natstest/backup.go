@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Backup is a stream as the server hands it out: what `nats stream backup` writes into a directory.
+// Backup is a stream as the server hands it out: what `nats backup stream` writes into a directory.
 type Backup struct {
 	Config json.RawMessage
 	State  json.RawMessage

@@ -206,6 +206,9 @@ func TestFullLogRefusesAndRecovers(t *testing.T) {
 		stored++
 	}
 	checkUnavailable(t, (<-r.call("demo", big)).err)
+	if said := r.app.Describe(); !strings.Contains(said, "1 of 1 did not take") || !strings.Contains(said, "partition 0, 0s ago: log is full") {
+		t.Errorf("it says %q", said)
+	}
 	if n := len(r.entries()); n != stored {
 		t.Errorf("%d records in the log, %d were stored", n, stored)
 	}
@@ -217,6 +220,9 @@ func TestFullLogRefusesAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.must("after")
+	if said := r.app.Describe(); said != "none of 1 refused the last batch" {
+		t.Errorf("it says %q", said)
+	}
 	all := r.entries()
 	if len(all) != 1 || all[0].batch.Number != uint64(stored)+3 {
 		t.Errorf("after the purge the log holds %d records, first is batch %d, want %d", len(all), all[0].batch.Number, stored+3)

@@ -2,6 +2,9 @@ package appender
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,29 +15,35 @@ type ailment struct {
 	why error
 }
 
-// shownAilments bounds how many partitions Describe names.
-const shownAilments = 4
+// shownPartitions bounds how many partitions Describe names for one reason.
+const shownPartitions = 8
 
-// Describe tells for a person which logs did not take the last batch that was sent to them. Nobody knows whether they would take one now. It is
-// no check of readiness: all ingresses write to the same logs, so that another one could do no better, and reading goes on. Safe for
+// Describe tells for a person which logs did not take the last batch that was sent to them, by the reason. Nobody knows whether they would take one
+// now. It is no check of readiness: all ingresses write to the same logs, so that another one could do no better, and reading goes on. Safe for
 // concurrent use.
 func (a *Appender) Describe() string {
-	var named []string
-	ailing := 0
+	ids, last, ailing := map[string][]string{}, map[string]time.Time{}, 0
 	for _, p := range a.parts {
 		ill := p.ailing.Load()
 		if ill == nil {
 			continue
 		}
-		if ailing++; ailing <= shownAilments {
-			named = append(named, fmt.Sprintf("partition %d, %s ago: %s", p.id, time.Since(ill.at).Round(time.Second), ill.why))
+		ailing++
+		why := ill.why.Error()
+		if ids[why] = append(ids[why], strconv.Itoa(p.id)); ill.at.After(last[why]) {
+			last[why] = ill.at
 		}
 	}
-	switch {
-	case ailing == 0:
-		return fmt.Sprintf("no log of %d refused the last batch", len(a.parts))
-	case ailing > shownAilments:
-		named = append(named, fmt.Sprintf("and %d more", ailing-shownAilments))
+	if ailing == 0 {
+		return fmt.Sprintf("none of %d refused the last batch", len(a.parts))
 	}
-	return fmt.Sprintf("%d of %d logs did not take the last batch, requests for them are answered with 503: %s", ailing, len(a.parts), strings.Join(named, "; "))
+	var reasons []string
+	for _, why := range slices.Sorted(maps.Keys(ids)) {
+		shown, more := ids[why], ""
+		if n := len(shown) - shownPartitions; n > 0 {
+			shown, more = shown[:shownPartitions], fmt.Sprintf(" and %d more", n)
+		}
+		reasons = append(reasons, fmt.Sprintf("partition %s%s, %s ago: %s", strings.Join(shown, ", "), more, time.Since(last[why]).Round(time.Second), why))
+	}
+	return fmt.Sprintf("%d of %d did not take the last batch, requests for them are answered with 503: %s", ailing, len(a.parts), strings.Join(reasons, "; "))
 }

@@ -82,7 +82,7 @@ func resume(ctx context.Context, args []string, c console) error {
 		if s, ok := before.Quarantined(); ok {
 			fmt.Fprintf(c.stdout, "partition %d was in quarantine: %s\n", w.partition, s)
 		}
-		fmt.Fprintf(c.stdout, "partition %d is resumed: workers that had halted it try it again\n", w.partition)
+		fmt.Fprintf(c.stdout, "partition %d is resumed: the worker whose it is starts it, or tries it again if it had halted; worker inspect -partition %[1]d shows what comes of it\n", w.partition)
 		return nil
 	})
 }

@@ -41,8 +41,8 @@ const (
 const (
 	compareAhead = 500 * time.Millisecond // the pace of the log says how far off the cut is
 	compareWait  = time.Second            // how long the owner may wait for the cut
-	digestDiffer = "copy the files of this partition from both workers (a damaged disk or memory, or two builds, are likely); find out which one a replay into an empty -data-dir agrees with " +
-		"(worker inspect -file FILE -digest), and move the other one's file away; report it if both builds are the same and both machines are sound"
+	digestDiffer = "a damaged disk or memory, or two builds, are likely: pause the partition (worker pause), copy its file from both workers, find out which one a replay into an empty " +
+		"-data-dir agrees with (worker inspect -file FILE -digest), move the other one's file away, and resume; report it if the builds are the same and the machines are sound"
 )
 
 // compare asks the owner when it is time to.

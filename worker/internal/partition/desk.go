@@ -65,6 +65,7 @@ type bound struct {
 const maxLookups = 16
 
 func (d *desk) init(a *actor) {
+	d.trouble.Quiet = telemetry.Soon
 	d.a = a
 	d.questions = make(chan *question, a.cfg.MaxQuestions)
 	d.answers = make(chan answer, a.cfg.MaxQuestions)
