@@ -118,21 +118,26 @@ func userKeys(data []byte) (keys [][]int) {
 	return keys
 }
 
-// smallDisk is the least limit that a worker takes.
-const smallDisk = "16MiB"
+// smallDisk is the least limit that a worker takes, and room for the idle users.
+func (f *Fleet) smallDisk() string {
+	return fmt.Sprintf("%dMiB", 16+2*f.cfg.Users/f.cfg.Partitions*idleBytes>>20)
+}
+
+// idleBytes is what a file needs for an idle user.
+const idleBytes = 256
 
 // fillDisk gives a worker room for one partition's file that is too small for what a partition is made to hold. Its checkpoints fail, and everything goes on.
 func fillDisk(ctx context.Context, f *Fleet, rng *rand.Rand) error {
 	w, p := pick(rng, running(f.workers)), rng.IntN(f.cfg.Partitions)
 	var fillers []string
-	err := f.step(ctx, fmt.Sprintf("%s has a disk of %s, which is full", w.name, smallDisk), func(ctx context.Context) error {
+	err := f.step(ctx, fmt.Sprintf("%s has a disk of %s, which is full", w.name, f.smallDisk()), func(ctx context.Context) error {
 		if err := w.kill(ctx); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(filepath.Join(f.cfg.Dir, w.name)); err != nil { // a file that has grown does not shrink
 			return err
 		}
-		if err := restart(ctx, w, "-partition-max-bytes", smallDisk); err != nil {
+		if err := restart(ctx, w, "-partition-max-bytes", f.smallDisk()); err != nil {
 			return err
 		}
 		var err error

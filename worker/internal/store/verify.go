@@ -31,6 +31,9 @@ func (s *Store) VerifyWith(rest func() error) (err error) {
 				return err
 			}
 		}
+		if _, err := unseal(t, hour, key, sealed); err != nil { // by its key another one of the same key may be found
+			return err
+		}
 		if content, err := r.get(t, hour, key); err != nil {
 			return err
 		} else if content == nil {
