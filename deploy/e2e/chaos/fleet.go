@@ -157,7 +157,7 @@ func (f *Fleet) makeMembers(context.Context) error {
 	for i := range maxWorkers {
 		name := fmt.Sprintf("worker-%d", i)
 		args := append(f.deployment(), "-nats-url", f.url(), "-nats-nkey", f.role("worker"), "-data-dir", filepath.Join(f.cfg.Dir, name),
-			"-snapshot-every", f.snapshotEvery().String(), "-digest-every", "500ms")
+			"-snapshot-every", f.snapshotEvery().String(), "-digest-every", "500ms", "-halt-after", "5s")
 		if i%2 == 1 {
 			args = append(args, hasty...)
 		}
