@@ -8,14 +8,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Extent asks the stream's leader for the first and the last sequence of TRIGGERS-p. In a log that holds nothing the first one is that of the next
-// message, so it is beyond the last one.
-func (b *Broker) Extent(ctx context.Context, p int) (first, last uint64, err error) {
+// Log is how far a log reaches and how full it is.
+type Log struct {
+	First, Last     uint64 // sequences. In a log that holds nothing First is that of the next message, beyond Last
+	Bytes, MaxBytes int64  // a log that would exceed MaxBytes refuses
+}
+
+// Log asks the stream's leader about TRIGGERS-p.
+func (b *Broker) Log(ctx context.Context, p int) (Log, error) {
 	info, err := b.info(ctx, TriggersStream(p))
 	if err != nil {
-		return 0, 0, fmt.Errorf("read extent of %s: %w", TriggersStream(p), err)
+		return Log{}, fmt.Errorf("read extent of %s: %w", TriggersStream(p), err)
 	}
-	return info.State.FirstSeq, info.State.LastSeq, nil
+	return Log{First: info.State.FirstSeq, Last: info.State.LastSeq, Bytes: int64(info.State.Bytes), MaxBytes: info.Config.MaxBytes}, nil
+}
+
+// Extent is the first and the last sequence of Log.
+func (b *Broker) Extent(ctx context.Context, p int) (first, last uint64, err error) {
+	log, err := b.Log(ctx, p)
+	return log.First, log.Last, err
 }
 
 // Trim drops what is before seq from TRIGGERS-p; the message at seq stays, and must be there. It is an unfiltered purge, the only one that does

@@ -93,8 +93,8 @@ func proves(e *jetstream.APIError) verdict {
 // codeFull is the answer of a log that has no room for the message, whichever of its bounds that is.
 const codeFull = 10077
 
-var errFull = errors.New("log is full, and drops nothing; to do: start one worker with a larger -triggers-max-bytes, which widens it at once, and see in " +
-	"worker inspect why it was not trimmed: it is behind the older of two snapshots, which its worker makes while it applies")
+var errFull = errors.New("log is full, and drops nothing; to do: see in worker inspect whether its partition is served and has snapshots, which trim it, or " +
+	"start one worker with a larger -triggers-max-bytes, which widens it at once")
 
 // unsent are the errors of publishing that the client gives before it has taken anything of the message.
 var unsent = []error{

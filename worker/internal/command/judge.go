@@ -58,7 +58,7 @@ func judge(r *Row) (wrong []Wrong) {
 		add("look at that worker's /readyz?verbose, and at its machine", "what was accepted %s ago is not applied yet", age(r.OldestAge))
 	}
 	if r.Log != nil && nearlyFull(r.LogBytes, r.LogMaxBytes) {
-		add("see that it is served, and that snapshots are made: it is trimmed behind the older of two; if it is full start a worker with a larger -triggers-max-bytes, which widens it at once",
+		add("see that it is served, and that its worker can make snapshots: it is trimmed behind the older of two; to make room before that start a worker with a larger -triggers-max-bytes, which widens it at once",
 			"its log holds %s of %s, and a full one refuses", size(r.LogBytes), size(uint64(r.LogMaxBytes)))
 	}
 	return wrong

@@ -128,13 +128,15 @@ var (
 	descPending    = gauge("pending_redirects", "Delayed redirects that have not fired.")
 	descUnacked    = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS. Bad if it stays high: the broker does not take events, and applying waits for that; see the log.")
 	descSkew       = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied. Bad beyond a second either way: a clock is wrong, and delayed redirects fire late.")
+	descLogBytes   = gauge("log_bytes", "Size of the partition's log. Bad near log_max_bytes: the log refuses then, and every append is answered 503; see snapshot_age_seconds, since snapshots let go of the log.")
+	descLogMax     = gauge("log_max_bytes", "Size at which the partition's log refuses (-triggers-max-bytes).")
 	descHalted     = gauge("halted", "1 if the partition has stopped rather than guess. Bad at once: worker inspect, and the log, say why and what to type.")
 	descState      = gauge("state", "1 for the state in which the partition is. Bad if no worker shows serving: see worker inspect.", "state")
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descHalted, descState} {
+	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descLogBytes, descLogMax, descHalted, descState} {
 		ch <- d
 	}
 	describeSnapshots(ch)
@@ -172,6 +174,10 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send(descPending, float64(f.pending))
 	send(descUnacked, float64(f.events-min(f.emitted, f.events)))
 	send(descSkew, float64(f.skew)/1000)
+	if f.logMax > 0 {
+		send(descLogBytes, float64(f.logBytes))
+		send(descLogMax, float64(f.logMax))
+	}
 	f.sendSnapshots(now, send)
 }
 

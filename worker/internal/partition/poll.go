@@ -19,15 +19,15 @@ func (a *actor) poll(ctx context.Context) {
 	}
 }
 
-// pollOnce reads the last sequence, and the time of the next message if that is unknown. Errors are shown by others.
+// pollOnce reads how far the log reaches and how full it is, and the time of the next message if that is unknown. Errors are shown by others.
 func (p *Partition) pollOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.BrokerTimeout)
 	defer cancel()
-	last, err := p.deps.Broker.LastSeq(ctx, p.cfg.Partition)
+	log, err := p.deps.Broker.Log(ctx, p.cfg.Partition)
 	if err != nil {
 		return
 	}
-	p.view.update(func(f *facts) { f.last = max(f.last, last) })
+	p.view.update(func(f *facts) { f.last, f.logBytes, f.logMax = max(f.last, log.Last), log.Bytes, log.MaxBytes })
 	f := p.view.read()
 	if f.lag() == 0 || f.next != 0 {
 		return

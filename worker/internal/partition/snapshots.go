@@ -16,6 +16,7 @@ type keeper struct {
 	*actor
 	known  bool           // newest and since are
 	newest snapshot.Entry // Object is empty: there is none
+	holds  bool           // the log is not trimmed up to the newest one, since an older one needs it, or it is the only one
 	since  time.Time      // when it was made, by a clock that is not set
 	bytes  int64          // of the log, applied when it was made
 	again  time.Time      // not before this, after a failure
@@ -23,6 +24,10 @@ type keeper struct {
 
 	trouble telemetry.Trouble
 }
+
+// fullLog is the part of a log that may be in use before snapshots are made just to trim it. One that grew full while nobody applied it takes nothing more that
+// would make them due.
+const fullLog = 0.75
 
 // Pauses after a snapshot that came to nothing.
 const (
@@ -102,7 +107,11 @@ func (k *keeper) tend(ctx context.Context, now time.Time) error {
 // due says whether it is time for another snapshot, and there is something for it.
 func (k *keeper) due(now time.Time) bool {
 	switch f := k.view.read(); {
-	case f.checkpointSeq == 0 || f.checkpointSeq <= k.newest.Seq:
+	case f.checkpointSeq == 0 || f.checkpointSeq < k.newest.Seq:
+		return false
+	case f.logFull():
+		return f.checkpointSeq > k.newest.Seq || k.holds
+	case f.checkpointSeq == k.newest.Seq:
 		return false
 	case k.newest.Object == "":
 		return true
@@ -113,21 +122,30 @@ func (k *keeper) due(now time.Time) bool {
 
 // note remembers, and shows, what is there. The wall clock says how old it is, and may be wrong: so it counts for no more than one interval.
 func (k *keeper) note(entries []snapshot.Entry, now time.Time) {
-	k.known, k.newest, k.since, k.bytes = true, snapshot.Entry{}, now, k.logged.Load()
-	if len(entries) > 0 {
+	k.known, k.newest, k.holds, k.since, k.bytes = true, snapshot.Entry{}, false, now, k.logged.Load()
+	if n := len(entries); n > 0 {
 		k.newest = entries[0]
+		k.holds = n < snapshot.Kept || entries[n-1].Seq < k.newest.Seq
 		k.since = now.Add(-min(max(k.deps.Now().Sub(k.newest.MadeAt), 0), k.cfg.SnapshotEvery))
 	}
 	k.view.update(func(f *facts) { f.snapshots, f.snapshot = len(entries), k.newest })
 }
 
-// hurry says whether the log grows so fast that a snapshot must not take its time: what is behind the last one must not fill the log.
-func (k *keeper) hurry() bool { return k.logged.Load()-k.bytes >= 2*k.cfg.SnapshotLogBytes }
+// hurry says whether the log grows so fast, or is so full, that a snapshot must not take its time: what is behind the last one must not fill the log.
+func (k *keeper) hurry() bool {
+	f := k.view.read()
+	return f.logFull() || k.logged.Load()-k.bytes >= 2*k.cfg.SnapshotLogBytes
+}
+
+// logFull says whether the log will soon refuse.
+func (f *facts) logFull() bool {
+	return f.logMax > 0 && float64(f.logBytes) > fullLog*float64(f.logMax)
+}
 
 // make makes a snapshot and trims.
 func (k *keeper) make(ctx context.Context) error {
 	begun, bytes := time.Now(), k.logged.Load()
-	kept, err := k.shelf.Make(ctx, k.store, &snapshot.Occasion{Newest: k.newest.Object, Hurry: k.hurry})
+	kept, err := k.shelf.Make(ctx, k.store, &snapshot.Occasion{Newest: k.newest.Object, Hurry: k.hurry, Twin: k.holds})
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,19 @@
 package partition
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
+	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
@@ -61,6 +68,40 @@ func TestSnapshotsByVolume(t *testing.T) {
 		r.burst(20)
 		return x.Status().SnapshotSeq > first
 	}, "the next one is made")
+}
+
+// A log that grew full while nobody applied it takes nothing that would make a further snapshot due. It must let go of what is applied by itself.
+func TestFullLogFreesItself(t *testing.T) {
+	r := &rig{t: t, srv: natstest.Start(t, natstest.Lazy())}
+	var err error
+	r.broker, err = broker.Ensure(r.ctx(), r.srv.ConnectTo(r.srv.URL()), broker.Settings{Partitions: 1, TriggersMaxBytes: broker.MaxMessageBytes,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, rarely := r.file(), func(c *Config, _ *Deps) { c.SnapshotEvery, c.SnapshotLogBytes = time.Hour, 1<<40 }
+	r.append(users(20)...)
+	x := r.start(file, rarely)
+	natstest.Eventually(t, func() bool { return x.Status().SnapshotSeq > 0 }, "the first one is made")
+	if err := x.drain(); err != nil {
+		t.Fatal(err)
+	}
+	payload := bytes.Repeat([]byte("x"), 64<<10)
+	fill := func() error {
+		_, err := r.broker.JS.PublishMsg(r.ctx(), &nats.Msg{Subject: broker.TriggersSubject(0), Data: payload}) // a dead letter
+		return err
+	}
+	for err == nil {
+		err = fill()
+	}
+	if !strings.Contains(err.Error(), "maximum bytes") {
+		t.Fatal(err)
+	}
+	x = r.start(file, rarely)
+	natstest.Eventually(t, func() bool { return fill() == nil }, "the log takes records again")
+	if entries, err := x.shelf.List(r.ctx()); err != nil || len(entries) != snapshot.Kept || entries[0].Seq != entries[1].Seq || entries[0].Object == entries[1].Object {
+		t.Errorf("kept are %+v, %v: want two of one position", entries, err)
+	}
 }
 
 // When there was none, or it was made by others, is in the pointer: a restart does not begin the interval anew, nor make one at once.

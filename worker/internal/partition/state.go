@@ -44,7 +44,9 @@ type facts struct {
 	emitted uint64  // last number known to be in EVENTS-p
 	pending uint64  // redirects that are due later
 	batch   float64 // records in a message, lately
-	skew    int64   // the server's clock minus the writer's at the last message, milliseconds
+
+	logBytes, logMax int64 // of the log: what it holds, and what it may; 0: not known yet
+	skew             int64 // the server's clock minus the writer's at the last message, milliseconds
 
 	checkpointSeq uint64
 	checkpointAt  time.Time // until when the checkpoint holds everything; zero = everything is in it

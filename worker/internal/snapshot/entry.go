@@ -29,8 +29,8 @@ type Entry struct {
 	MadeAt          time.Time
 }
 
-// keep is how many snapshots of a partition are kept.
-const keep = 2
+// Kept is how many snapshots of a partition are kept. The log is trimmed up to the older one.
+const Kept = 2
 
 // pointerFormat is the version of the pointer.
 const pointerFormat = 1

@@ -58,6 +58,7 @@ type Source interface {
 type Occasion struct {
 	Newest string      // object of the newest one, as far as the caller knows; empty: there was none
 	Hurry  func() bool // asked now and then: whether it must not take its time; nil: it may
+	Twin   bool        // the newest one may get a second of the same checkpoint, if that lets go of more of the log
 }
 
 // Make makes a snapshot of the source's last checkpoint and returns which ones are kept now, newest first. Errors are *StepError. They wrap
@@ -151,12 +152,17 @@ func (o *Occasion) passed(kept []Entry) bool {
 	return o != nil && len(kept) > 0 && kept[0].Object != o.Newest
 }
 
+// twin says whether another snapshot at seq is as good as a newer one: an older one, or none, stands between the newest one and trimming up to it.
+func (m *making) twin(seq uint64) bool {
+	return m.why != nil && m.why.Twin && seq == m.before[0].Seq && (len(m.before) < Kept || m.before[Kept-1].Seq < seq)
+}
+
 func (m *making) copy(ctx context.Context) error {
 	c, err := m.src.CopyTo(ctx, m.path)
 	if err != nil {
 		return err
 	}
-	if len(m.before) > 0 && c.Seq <= m.before[0].Seq {
+	if len(m.before) > 0 && c.Seq <= m.before[0].Seq && !m.twin(c.Seq) {
 		return fmt.Errorf("%w, of %d", ErrNothingNew, m.before[0].Seq)
 	}
 	if c.Bytes > m.cfg.MaxBytes {
@@ -271,7 +277,7 @@ func (m *making) point(ctx context.Context) error {
 		}
 	}
 	kept := append([]Entry{m.entry}, m.before...)
-	kept = kept[:min(len(kept), keep)]
+	kept = kept[:min(len(kept), Kept)]
 	value, err := encodePointer(kept)
 	if err != nil {
 		return err

@@ -167,7 +167,7 @@ func (s *Shelf) look(ctx context.Context) (entries []Entry, revision uint64, err
 // to be damaged, the log is all there is. It returns where the log may begin now; 0: untouched.
 func (s *Shelf) Trim(ctx context.Context, kept []Entry) (seq uint64, err error) {
 	logID := s.broker.LogID(s.p)
-	if len(kept) < keep || slices.ContainsFunc(kept, func(e Entry) bool { return e.LogID != logID }) {
+	if len(kept) < Kept || slices.ContainsFunc(kept, func(e Entry) bool { return e.LogID != logID }) {
 		return 0, nil
 	}
 	if err := s.fail(StepTrim); err != nil {
