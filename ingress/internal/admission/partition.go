@@ -143,7 +143,7 @@ func (pt *partition) send(l *lane, g *gathering) {
 	defer cancel()
 	trip := time.AfterFunc(cfg.Timeout, func() { pt.trip(g) })
 	start := time.Now()
-	reply, err := pt.a.asker.Ask(ctx, pt.p, statequery.Request{Check: users, WaitMillis: l.wait.Milliseconds()})
+	reply, err := pt.a.asker.Ask(ctx, pt.p, statequery.Request{Check: users, WaitMillis: min(l.wait, statequery.MaxWait).Milliseconds()})
 	trip.Stop()
 	pt.a.metrics.asked(len(users), time.Since(start))
 	if !answers(reply, err, len(users)) {
