@@ -160,3 +160,42 @@ func TestLogIsPurgedTooFar(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 }
+
+// A log that vanished keeps nobody from starting: its partition halts, and takes nothing; the other one goes on. Once it is restored a
+// worker that is started has everything.
+func TestLogIsMissingAtStart(t *testing.T) {
+	t.Parallel()
+	f := newFleetOf(t, 2)
+	w, in := f.worker(), f.ingress()
+	f.setUp(in)
+	users := map[int]string{}
+	for i := 0; len(users) < 2; i++ {
+		user := fmt.Sprint("u", i)
+		users[broker.Partition(account, user, 2)] = user
+	}
+	f.register(in, users[0], users[1])
+	for _, user := range users {
+		f.want(in, f.accepted(in, user, `"module_id":8,"is_async":true`), "redirected")
+	}
+	conn := f.nats.Connect()
+	backup := natstest.TakeBackup(t, conn, broker.TriggersStream(1))
+	w.stop()
+	in.stop()
+	if err := f.js.DeleteStream(t.Context(), broker.TriggersStream(1)); err != nil {
+		t.Fatal(err)
+	}
+	w, in = f.worker("-halt-after", "1s"), f.ingress("-append-timeout", "1s", "-check-timeout", "100ms")
+	if r := f.trigger(in, users[1], `"module_id":7,"is_async":true`); r.code != 503 {
+		t.Errorf("without a log a trigger is answered %d %s", r.code, r.body)
+	}
+	f.want(in, f.accepted(in, users[0], `"module_id":7,"is_async":true`), "redirected")
+	if page := f.partitions(w.admin, "")[1]; page.State != "halted" {
+		t.Errorf("the partition without a log is %s", page.State)
+	}
+	backup.Restore(t, conn)
+	var r reply
+	natstest.Eventually(t, func() bool { r = f.trigger(in, users[1], `"module_id":7,"is_async":true`); return r.code == 200 }, "the log takes triggers again")
+	w.stop()
+	f.worker()
+	f.want(in, r.ID, "redirected")
+}

@@ -247,11 +247,12 @@ func TestMissingStreamIsNeverMadeAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkRefusal(t, b.CheckLog(t.Context(), 1), broker.ErrLogMissing, name, b.LogID(1))
-			refused(t, nc, settings(2), broker.ErrLogMissing, name, b.LogID(1), "restore", "log.1", "DEPLOYMENT")
+			again := ensure(t, nc, settings(2))
+			checkRefusal(t, again.CheckLog(t.Context(), 1), broker.ErrLogMissing, name, b.LogID(1), "restore", "log.1", "DEPLOYMENT")
 			if _, err := b.JS.Stream(t.Context(), name); !errors.Is(err, jetstream.ErrStreamNotFound) {
 				t.Errorf("stream after the refusal: %v, want none", err)
 			}
-			if err := b.CheckLog(t.Context(), 0); err != nil {
+			if err := again.CheckLog(t.Context(), 0); err != nil {
 				t.Errorf("the other partition: %v", err)
 			}
 		})

@@ -24,9 +24,9 @@ const (
 // the streams with their log ids, the first record of each log. Idempotent, safe to run from several processes at once. It reads
 // before it writes: a user who may not make anything is content with what is there, and waits for what is not.
 //
-// It refuses with ErrPartitions another partition count, with ErrLogMissing a known stream that is gone for Settings.MissingFor, and with
-// ErrLogForeign one that is another; what else differs from s is logged, put right where that loses nothing, and kept for
-// Differences. While the broker is away, or elects, it tries until ctx ends.
+// It refuses with ErrPartitions another partition count, and with ErrLogForeign a stream that is another than the known one. One that is gone for
+// Settings.MissingFor is logged, and left to whoever uses that log: it is no reason to keep the other partitions waiting. What else differs from s is
+// logged, put right where that loses nothing, and kept for Differences. While the broker is away, or elects, it tries until ctx ends.
 func Ensure(ctx context.Context, conn *nats.Conn, s Settings, log *slog.Logger) (*Broker, error) {
 	s = s.withDefaults()
 	if err := s.Validate(); err != nil {
@@ -121,10 +121,15 @@ func (e *ensurer) logs(ctx context.Context) error {
 	group.SetLimit(ensureConcurrency)
 	for p := range e.settings.Partitions {
 		group.Go(func() error {
-			return e.patiently(ctx, "make log of partition "+strconv.Itoa(p), func(ctx context.Context) (err error) {
+			err := e.patiently(ctx, "make log of partition "+strconv.Itoa(p), func(ctx context.Context) (err error) {
 				e.logIDs[p], err = e.partition(ctx, p)
 				return err
 			})
+			if errors.Is(err, ErrLogMissing) && ctx.Err() == nil {
+				e.log.Error("known log is missing: its partition halts, and nothing is accepted for it; the others go on", "partition", p, "error", err)
+				return nil
+			}
+			return err
 		})
 	}
 	return group.Wait()

@@ -53,7 +53,8 @@ func TestEnsureGoesOnAfterACrash(t *testing.T) {
 			}
 			checkFirstRecord(t, again, 0)
 			drop(t, b, broker.TriggersStream(0))
-			refused(t, nc, settings(1), broker.ErrLogMissing) // so it was marked as created
+			again = ensure(t, nc, settings(1))
+			checkRefusal(t, again.CheckLog(t.Context(), 0), broker.ErrLogMissing) // so it was marked as created
 		})
 	}
 }

@@ -136,7 +136,7 @@ func announce(all func()) lifecycle.Part {
 
 // explained adds what a person can do to what the broker says.
 func explained(err error) error {
-	if errors.Is(err, broker.ErrLogMissing) || errors.Is(err, broker.ErrLogForeign) {
+	if errors.Is(err, broker.ErrLogForeign) {
 		return fmt.Errorf("%w (see deploy/BACKUP.md); until then no process can start: those that run go on with the other partitions, so do not restart them", err)
 	}
 	var api *jetstream.APIError
