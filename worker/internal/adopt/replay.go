@@ -92,7 +92,7 @@ func (r *run) read(ctx context.Context, from uint64, f func(msg jetstream.Msg, s
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	it, err := consumer.Messages(jetstream.PullMaxBytes(1 << 20))
+	it, err := consumer.Messages(r.Broker.Prefetch())
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}

@@ -19,7 +19,6 @@ const (
 	DefaultEventsMessage    = 256 << 10
 	DefaultUnackedEvents    = 50_000
 	DefaultUnackedBytes     = 32 << 20
-	DefaultPullBytes        = 1 << 20
 	DefaultMessagesInHand   = 16
 	DefaultMaxQuestions     = 1024
 	DefaultMaxWaiting       = 10_000
@@ -56,7 +55,6 @@ type Config struct {
 	UnackedEvents int   // events derived and not acknowledged at which applying pauses
 	UnackedBytes  int64 // the same in bytes
 
-	PullBytes      int // bytes that are asked of the log in advance; at most 1 MiB
 	MessagesInHand int // messages read and not applied
 
 	MaxQuestions int           // questions received and not looked at
@@ -129,7 +127,6 @@ func (c Config) Validate() error {
 	fault(c.DigestEvery < 0, "digest interval %s is negative", c.DigestEvery)
 	fault(c.EmitEvery < 0, "emit interval %s is negative", c.EmitEvery)
 	fault(c.EventsMessage < 0 || c.EventsMessage > 512<<10, "events message of %d bytes, not within 0 and %d", c.EventsMessage, 512<<10)
-	fault(c.PullBytes < 0 || c.PullBytes > DefaultPullBytes, "pull of %d bytes, not within 0 and %d", c.PullBytes, DefaultPullBytes)
 	fault(c.MessagesInHand < 0 || c.MessagesInHand > maxInHand, "messages in hand %d, not within 0 and %d", c.MessagesInHand, maxInHand)
 	return errors.Join(faults...)
 }
@@ -143,7 +140,6 @@ func (c Config) withDefaults() Config {
 	fill(&c.EventsMessage, DefaultEventsMessage)
 	fill(&c.UnackedEvents, DefaultUnackedEvents)
 	fill(&c.UnackedBytes, DefaultUnackedBytes)
-	fill(&c.PullBytes, DefaultPullBytes)
 	fill(&c.MessagesInHand, DefaultMessagesInHand)
 	fill(&c.MaxQuestions, DefaultMaxQuestions)
 	fill(&c.MaxWaiting, DefaultMaxWaiting)

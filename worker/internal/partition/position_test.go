@@ -1,8 +1,10 @@
 package partition
 
 import (
+	"bytes"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -15,7 +17,7 @@ func TestConsumerSkipsWhatWasTrimmed(t *testing.T) {
 	r := newRig(t)
 	proxy := r.srv.Proxy()
 	slow := r.connect(proxy.URL())
-	x := r.start(r.file(), func(c *Config, d *Deps) { d.Broker, c.PullBytes = slow, 4096 })
+	x := r.start(r.file(), func(_ *Config, d *Deps) { d.Broker = slow })
 	x.reach(r.append(users(2)...))
 	proxy.Hold(natstest.ToServer) // what is asked for arrives, until all of it has; more is asked for in vain
 	for i := range 100 {
@@ -35,4 +37,16 @@ func TestConsumerSkipsWhatWasTrimmed(t *testing.T) {
 	}
 	proxy.Release()
 	wantHalt(t, x.wait(), "not in the log any more")
+}
+
+// The largest message that a broker takes is read like any other: a pull that bounds bytes must leave room for what comes around it.
+func TestLargestMessage(t *testing.T) {
+	r := newRig(t)
+	x := r.start(r.file())
+	payload := bytes.Repeat([]byte("x"), int(r.broker.Conn.MaxPayload()))
+	if _, err := r.broker.JS.PublishMsg(r.ctx(), &nats.Msg{Subject: broker.TriggersSubject(0), Data: payload}); err != nil {
+		t.Fatal(err)
+	}
+	r.append(users(1)...)
+	x.reach(r.last())
 }

@@ -111,7 +111,7 @@ func (s *source) session(ctx context.Context) error {
 		return s.cause(ctx, err)
 	}
 	defer s.forget(consumer)
-	it, err := consumer.Messages(jetstream.PullMaxBytes(s.p.cfg.PullBytes), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
+	it, err := consumer.Messages(s.p.deps.Broker.Prefetch(), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return err
 	}
