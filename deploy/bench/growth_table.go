@@ -18,19 +18,18 @@ type growth struct {
 	file             uint64        // bytes of all partitions' files
 	packed           uint64        // bytes of all partitions' newest snapshots
 	begin            time.Duration // of a worker with its files, until it applies
-	shelve           time.Duration // until all snapshots were made, beside load
 	restore          time.Duration // of a worker without files, until it serves everything
 }
 
-const growthFormat = "%5v %9v %10v %10v %10v %10v %11v %9v %7v %7v %8v %8v %8v"
+const growthFormat = "%5v %9v %10v %10v %10v %10v %11v %9v %7v %7v %8v %8v"
 
 func growthHeader() string {
-	return fmt.Sprintf(growthFormat+"\n"+growthFormat, "P", "users", "import", "accept", "accept", "apply", "checkpoint", "heap", "B/user", "B/user", "begin", "shelve", "restore",
-		"", "", "/s", "+apply/s", "alone/s", "alone/s", "µs/trigger", "MiB", "file", "snap", "s", "s", "s")
+	return fmt.Sprintf(growthFormat+"\n"+growthFormat, "P", "users", "import", "accept", "accept", "apply", "checkpoint", "heap", "B/user", "B/user", "begin", "restore",
+		"", "", "/s", "+apply/s", "alone/s", "alone/s", "µs/trigger", "MiB", "file", "snap", "s", "s")
 }
 
 func (g *growth) String() string {
 	seconds := func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 	return fmt.Sprintf(growthFormat, g.partitions, g.users, int(g.imported), int(g.accepted), int(g.stored), int(g.applied),
-		fmt.Sprintf("%.1f", g.checkpointMicros), g.heap>>20, g.file/uint64(g.users), g.packed/uint64(g.users), seconds(g.begin), seconds(g.shelve), seconds(g.restore))
+		fmt.Sprintf("%.1f", g.checkpointMicros), g.heap>>20, g.file/uint64(g.users), g.packed/uint64(g.users), seconds(g.begin), seconds(g.restore))
 }

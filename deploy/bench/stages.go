@@ -145,13 +145,11 @@ func (s *stages) shelve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
 	if s.worker, err = s.startWorker(cfg); err != nil {
 		return err
 	}
 	s.drive(ctx) // so that there is something new to make a snapshot of
 	err = s.until(ctx, func(r readings) bool { return reach(r.shelved, ends) })
-	s.seen.shelve = time.Since(begun)
 	s.seen.packed = uint64(s.readings().packed)
 	return err
 }
