@@ -121,9 +121,12 @@ func (s *stages) catchUp(ctx context.Context) (err error) {
 			return err
 		case <-time.After(lookEvery):
 		}
-		if last = s.readings(); first.applied == 0 {
-			first = last
-			s.seen.begin = time.Since(begun)
+		now := s.readings()
+		if first.applied == 0 {
+			first, s.seen.begin = now, time.Since(begun)
+		}
+		if now.applied > last.applied {
+			last = now
 		}
 	}
 	if spent := last.at.Sub(first.at); spent > 0 {

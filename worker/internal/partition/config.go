@@ -18,7 +18,7 @@ const (
 	DefaultEmitEvery        = 5 * time.Millisecond
 	DefaultEventsMessage    = 256 << 10
 	DefaultUnackedEvents    = 50_000
-	DefaultUnackedBytes     = 32 << 20
+	DefaultUnackedBytes     = 8 << 20
 	DefaultMessagesInHand   = 16
 	DefaultMaxQuestions     = 1024
 	DefaultMaxWaiting       = 10_000
