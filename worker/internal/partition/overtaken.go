@@ -29,7 +29,7 @@ func (a *actor) checkOvertaken() error {
 		return nil
 	}
 	f := &foreign{what: fmt.Sprintf("EVENTS holds event %d (message %d), but the log up to %d leads only to event %d", o.end.number, o.end.seq,
-		o.seq, a.derived), do: doNotDelete + "the log lost its tail, or another program writes events: restore the log (deploy/BACKUP.md)" + thenResume}
+		o.seq, a.derived), do: restoreLog + "; if it is another program that writes events, keep it from that"}
 	o.seq, o.again = 0, a.deps.Now().Add(maxPause)
 	return o.doubt.found(f)
 }
