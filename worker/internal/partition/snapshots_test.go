@@ -99,8 +99,8 @@ func TestFullLogFreesItself(t *testing.T) {
 	}
 	x = r.start(file, rarely)
 	natstest.Eventually(t, func() bool { return fill() == nil }, "the log takes records again")
-	if entries, err := x.shelf.List(r.ctx()); err != nil || len(entries) != snapshot.Kept || entries[0].Seq != entries[1].Seq || entries[0].Object == entries[1].Object {
-		t.Errorf("kept are %+v, %v: want two of one position", entries, err)
+	if entries, err := x.shelf.List(r.ctx()); err != nil || len(entries) != snapshot.Kept || entries[1].Seq < r.first() {
+		t.Errorf("kept are %+v, %v, the log begins at %d", entries, err, r.first())
 	}
 }
 

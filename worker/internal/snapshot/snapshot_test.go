@@ -72,6 +72,31 @@ func TestMakeListRestoreTrim(t *testing.T) {
 	r.tidy()
 }
 
+// A second one of the same checkpoint is made only for whoever asks for it, and only if that lets go of more of the log.
+func TestTwin(t *testing.T) {
+	r := newRig(t)
+	s := r.shelf()
+	one := r.made(s)
+	twin := func() ([]Entry, error) {
+		return s.Make(t.Context(), r.store, &Occasion{Newest: r.list()[0].Object, Twin: true})
+	}
+	if _, err := twin(); err != nil { // of the only one
+		t.Fatal(err)
+	}
+	r.sound(one.Seq, one.Seq)
+	if _, err := twin(); !errors.Is(err, ErrNothingNew) {
+		t.Errorf("a third one of the same checkpoint: %v", err)
+	}
+	two := r.made(s)
+	r.trim(s, one.Seq)
+	if kept, err := twin(); err != nil || kept[0].Object == kept[1].Object {
+		t.Fatal(kept, err)
+	}
+	r.sound(two.Seq, two.Seq)
+	r.trim(s, two.Seq)
+	r.tidy()
+}
+
 func (r *rig) trim(s *Shelf, want uint64) {
 	r.t.Helper()
 	if seq, err := s.Trim(r.t.Context(), r.list()); seq != want || err != nil {
