@@ -17,8 +17,8 @@
 //
 // # Failure
 //
-// ErrPartitions, ErrLogMissing and ErrLogForeign need a person; they say what to do. While the broker is away Ensure tries
-// again until its context ends, and so it does while something is missing that this user may not make. A stream with other settings
+// ErrPartitions, ErrLogMissing and ErrLogForeign need a person; they say what to do. Ensure goes on without a log that is missing, and CheckLog tells
+// whoever uses it. While the broker is away Ensure tries again until its context ends, and so it does while something is missing that this user may not make. A stream with other settings
 // than wanted is no failure: see Differences. AskSync tells what an acknowledgement is worth.
 //
 // # Concurrency

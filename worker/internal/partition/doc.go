@@ -32,7 +32,8 @@
 // there are must be known before anything is begun without a file. A file or a snapshot of this log that is ahead of it, or of
 // another message, proves that the log lost its tail: the partition halts.
 //
-// The partition that serves makes snapshots, by time and by volume, and trims the log behind the older one of two (package snapshot).
+// The partition that serves makes snapshots, by time and by volume, and trims the log behind the older one of two (package snapshot). A log that is nearly
+// full gets them at once, if need be two of one position.
 //
 // # Failure
 //
