@@ -34,6 +34,14 @@ type Store interface {
 	// DropHours forgets the buckets of all hours before the given one.
 	DropHours(before int64)
 
+	// Idempotency keys are kept in buckets of the stream-time hour in which they were remembered. A key may be remembered anew once it is
+	// known no more: in a later hour, or in the same in its own place.
+
+	PutKey(hour int64, account, user, key []byte, k Key)
+	Key(account, user, key []byte) (k Key, ok bool, err error) // the newest that was not dropped
+	// DropKeys forgets the buckets of all hours before the given one.
+	DropKeys(before int64)
+
 	PutDeadLetter(d DeadLetter)                  // d.Data is the Store's
 	DeadLetters(limit int) ([]DeadLetter, error) // the newest, newest first
 }
