@@ -46,8 +46,11 @@ type Store interface {
 	DeadLetters(limit int) ([]DeadLetter, error) // the newest, newest first
 }
 
-// hourMillis is one bucket of outcomes.
+// hourMillis is one bucket of outcomes, or of idempotency keys.
 const hourMillis = 60 * 60 * 1000
 
-// HourOf is the bucket of outcomes that become final at t.
+// HourOf is the bucket of outcomes that become final at t, and of keys that are remembered then.
 func HourOf(t Millis) int64 { return t / hourMillis }
+
+// HourStart is the first moment of an hour.
+func HourStart(hour int64) Millis { return hour * hourMillis }
