@@ -41,8 +41,19 @@ func (h *Head) KeyCount() (keys uint64) {
 	return keys
 }
 
-// KeysFull says whether there is no room for another idempotency key.
-func (h *Head) KeysFull() bool { return h.KeyCount() >= uint64(h.Limits.MaxKeys) }
+// keysFull says whether there is no room for another idempotency key at now.
+func (h *Head) keysFull(now Millis) bool {
+	keys, kept := uint64(0), h.firstKeyHour(now)
+	for _, k := range h.Keys {
+		if k.Hour >= kept {
+			keys += k.Count
+		}
+	}
+	return keys >= uint64(h.Limits.MaxKeys)
+}
+
+// firstKeyHour is the first hour that may have keys that are still known at now.
+func (h *Head) firstKeyHour(now Millis) int64 { return (now - h.Limits.KeysKeep) / hourMillis }
 
 // remembers says whether k, which was found in the Store, still counts at now: hours are given up whole, but a key is known for
 // exactly Limits.KeysKeep.

@@ -43,7 +43,7 @@ func (m *Machine) keyOf() (known Key, state keyState, err error) {
 		return known, keySame, nil
 	case counts:
 		return known, keyOther, nil
-	case m.head.KeysFull():
+	case m.head.keysFull(m.head.StreamTime):
 		return known, keyNoRoom, nil
 	}
 	return known, keyNew, nil
@@ -81,7 +81,7 @@ func (m *Machine) remember() {
 
 // dropKeys forgets the hours of which every key is too old.
 func (m *Machine) dropKeys() {
-	before := (m.head.StreamTime - m.head.Limits.KeysKeep) / hourMillis
+	before := m.head.firstKeyHour(m.head.StreamTime)
 	m.store.DropKeys(before)
 	m.head.Keys = slices.DeleteFunc(m.head.Keys, func(h KeyHour) bool { return h.Hour < before })
 }

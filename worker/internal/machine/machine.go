@@ -75,8 +75,8 @@ func (m *Machine) Remembers(k Key, now Millis) bool {
 	return m.head.remembers(k, max(now, m.head.StreamTime))
 }
 
-// KeysFull is Head().KeysFull() without the copy.
-func (m *Machine) KeysFull() bool { return m.head.KeysFull() }
+// KeysFull says whether there would be no room for another idempotency key if a message carried stream time to now.
+func (m *Machine) KeysFull(now Millis) bool { return m.head.keysFull(max(now, m.head.StreamTime)) }
 
 // Users is Head().Users without the copy.
 func (m *Machine) Users() uint64 { return m.head.Users }

@@ -167,7 +167,7 @@ func (g *generator) limits() record.Limits {
 		MaxPending:   rapid.SampledFrom([]int{3, 1, 100, 0}).Draw(g.t, "max pending"),
 		OutcomesKeep: rapid.SampledFrom([]machine.Millis{hour, 1, 2*hour + 1, 0}).Draw(g.t, "outcomes keep"),
 		MaxKeys:      rapid.SampledFrom([]int64{100, 3, 1, 0}).Draw(g.t, "max keys"),
-		KeysKeep:     rapid.SampledFrom([]machine.Millis{day, hour, 5 * second, 0}).Draw(g.t, "keys keep"),
+		KeysKeep:     rapid.SampledFrom([]machine.Millis{day, hour, 5 * second}).Draw(g.t, "keys keep"),
 	}
 }
 
