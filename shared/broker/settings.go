@@ -111,11 +111,14 @@ const (
 	metaFormat     = "triggerd-format"
 )
 
+// layout is the format of the streams themselves: names, subjects, what they say of each other. Each batch says what it is written in.
+const layout = "1"
+
 func (s Settings) metadata(logID string) map[string]string {
 	return map[string]string{
 		metaLogID:      logID,
 		metaPartitions: strconv.Itoa(s.Partitions),
-		metaFormat:     strconv.Itoa(record.Version),
+		metaFormat:     layout,
 	}
 }
 

@@ -18,6 +18,7 @@ type flight struct {
 	number    uint64
 	calls     []*call // nil: answered already
 	payload   []byte
+	version   int // of the format: the lowest that can say what is in payload
 	msg       nats.Msg
 	since     time.Time // first sent
 	attempts  int

@@ -220,13 +220,14 @@ func (f *flight) add(c *call) {
 		f.payload = append(f.payload, '\n')
 	}
 	f.payload = append(f.payload, c.line...)
+	f.version = max(f.version, record.TriggerVersion(c.line))
 	f.calls = append(f.calls, c)
 }
 
 // address makes the message of a packed flight. It stays the same over all attempts, but for the address of the answer.
 func (p *partition) address(f *flight) {
 	batch := record.Batch{
-		Writer: p.a.writer, Number: f.number, Time: f.since.UnixMilli(), Count: len(f.calls), Payload: f.payload,
+		Version: f.version, Writer: p.a.writer, Number: f.number, Time: f.since.UnixMilli(), Count: len(f.calls), Payload: f.payload,
 	}
 	f.msg = nats.Msg{Subject: p.subject, Header: batch.Header(), Data: f.payload}
 	f.msg.Header[jetstream.ExpectedStreamHeader] = []string{p.stream}

@@ -78,7 +78,7 @@ func (m *Machine) decode(line []byte) (err error) {
 			m.result.Panic = err
 		}
 	}()
-	return m.rec.Decode(line)
+	return m.rec.Decode(line, m.batch.Version)
 }
 
 // judgeSafely lets the judgement fill in m.fx; a panic is returned and leaves nothing but m.fx in
