@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -30,8 +31,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // setup is a broker with a deployment, and settings with fresh keys.
 func setup(t *testing.T) (ingress.Config, ingress.Deps) {
 	t.Helper()
-	srv := natstest.Start(t, natstest.Lazy())
-	b, err := broker.Ensure(t.Context(), srv.Connect(), broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
+	return setupOn(t, natstest.Start(t, natstest.Lazy()).Connect())
+}
+
+func setupOn(t *testing.T, conn *nats.Conn) (ingress.Config, ingress.Deps) {
+	t.Helper()
+	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
 		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -264,3 +264,28 @@ func TestImportsInHandAreBounded(t *testing.T) {
 		t.Errorf("afterwards: %d %s", a.status, a.body)
 	}
 }
+
+// Whoever drains says so to load balancers, takes what still comes, and ends every connection with its next answer.
+func TestDrain(t *testing.T) {
+	s := serve(t)
+	conn := s.dial()
+	io.WriteString(conn, head+sized(`{"user_id":"alice","module_id":null}`))
+	first := make([]byte, 4<<10)
+	n, err := conn.Read(first)
+	if err != nil || strings.Contains(string(first[:n]), "Connection: close") {
+		t.Fatalf("%q, %v", first[:n], err)
+	}
+	s.api.Drain()
+	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
+		t.Errorf("idle connection: %q, %v", rest, err)
+	}
+	answer := s.raw(head + sized(`{"user_id":"alice","module_id":null}`)) // which reads to the end
+	wantStatus(t, answer, 200)
+	if !strings.Contains(answer, "Connection: close") {
+		t.Errorf("answer %q", answer)
+	}
+	answer = s.raw("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	if wantStatus(t, answer, 503); !strings.HasSuffix(answer, "draining\n") {
+		t.Errorf("answer %q", answer)
+	}
+}
