@@ -93,6 +93,8 @@ func TestUnsafeSettingsAreLeftAndNamed(t *testing.T) {
 		{Stream: "KV_CONTROL", Setting: "max_msgs_per_subject", Have: "5", Want: "1"},
 		{Stream: "KV_CONTROL", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_DEPLOYMENT", Setting: "replicas", Have: "1", Want: "3"},
+		{Stream: "KV_INGRESSES", Setting: "replicas", Have: "1", Want: "3"},
+		{Stream: "KV_LIMITS", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_MEMBERS", Setting: "max_age", Have: "1h0m0s", Want: "6s"},
 		{Stream: "KV_MEMBERS", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_MODULES", Setting: "replicas", Have: "1", Want: "3"},

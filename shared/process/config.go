@@ -58,7 +58,7 @@ func (d *Deployment) RegisterFlags(fs *flag.FlagSet) {
 	size(fs, &d.EventsMaxBytes, "events-max-bytes", broker.DefaultEventsMaxBytes, "`size` of a partition's events; a full one drops the oldest")
 	size(fs, &d.SnapshotsMaxBytes, "snapshots-max-bytes", broker.DefaultSnapshotsMaxBytes, "`size` of all partitions' snapshots together; a full store refuses new ones")
 	fs.DurationVar(&d.DuplicateWindow, "duplicate-window", broker.DefaultDuplicateWindow, "how long the broker itself knows a repeated batch")
-	fs.DurationVar(&d.MemberTTL, "member-ttl", broker.DefaultMemberTTL, "after what `time` without a sign a worker's partitions are taken over (new deployments only)")
+	fs.DurationVar(&d.MemberTTL, "member-ttl", broker.DefaultMemberTTL, "after what `time` without a sign a worker's partitions are taken over, and an ingress does not count any more (new deployments only)")
 	d.Limits.Machine = DefaultMachine
 	size(fs, &d.Limits.MaxUserBytes, "max-user-bytes", DefaultMaxUserBytes, "`size` of one user's variables (new deployments only)")
 	fs.IntVar(&d.Limits.MaxPending, "max-pending", DefaultMaxPending, "delayed redirects that one user may have outstanding (new deployments only)")
