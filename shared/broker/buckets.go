@@ -25,6 +25,7 @@ func (s Settings) buckets() []jetstream.StreamConfig {
 		s.membersConfig(),
 		s.bucketConfig(BucketSnapshots, SnapshotsMaxBytes),
 		s.bucketConfig(BucketControl, ControlMaxBytes),
+		s.revokedConfig(),
 		s.snapshotsConfig(),
 	}
 }
@@ -67,6 +68,14 @@ func (s Settings) membersConfig() jetstream.StreamConfig {
 	cfg := s.bucketConfig(BucketMembers, MembersMaxBytes)
 	cfg.MaxAge = s.MemberTTL
 	cfg.Duplicates = min(s.MemberTTL, bucketDuplicates)
+	return cfg
+}
+
+// revokedConfig: keys may come with an end of their own, and are few enough for every ingress to hold them all.
+func (s Settings) revokedConfig() jetstream.StreamConfig {
+	cfg := s.bucketConfig(BucketRevoked, RevokedMaxBytes)
+	cfg.MaxMsgs = RevokedMaxKeys
+	cfg.AllowMsgTTL = true
 	return cfg
 }
 

@@ -31,6 +31,10 @@ const (
 	MembersMaxBytes    = 16 << 20
 	SnapshotsMaxBytes  = 4 << 20 // of the bucket that says where they lie
 	ControlMaxBytes    = 4 << 20
+	RevokedMaxBytes    = 64 << 20
+
+	// RevokedMaxKeys is what BucketRevoked holds at most; each takes some 500 bytes there, and 100 in each ingress.
+	RevokedMaxKeys = 100_000
 
 	// DefaultMemberTTL is after which time a worker that is not heard of is gone.
 	DefaultMemberTTL = 6 * time.Second
@@ -61,7 +65,7 @@ type Settings struct {
 func (s Settings) ReservedBytes() int64 {
 	s = s.withDefaults()
 	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + s.SnapshotsMaxBytes +
-		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes
+		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes + RevokedMaxBytes
 }
 
 // Validate joins all that is wrong with s.
