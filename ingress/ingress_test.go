@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -30,12 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // setup is a broker with a deployment, and settings with fresh keys.
 func setup(t *testing.T) (ingress.Config, ingress.Deps) {
 	t.Helper()
-	srv := natstest.Start(t, natstest.Lazy())
-	b, err := broker.Ensure(t.Context(), srv.Connect(), broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
-		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := ensure(t, natstest.Start(t, natstest.Lazy()).Connect())
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := ingress.EnsureKeys(dir); err != nil {
 		t.Fatal(err)
@@ -46,6 +42,17 @@ func setup(t *testing.T) (ingress.Config, ingress.Deps) {
 		t.Fatal(err)
 	}
 	return cfg, ingress.Deps{Broker: b, Registerer: prometheus.NewRegistry(), Health: lifecycle.NewHealth()}
+}
+
+// ensure makes a deployment.
+func ensure(t *testing.T, conn *nats.Conn) *broker.Broker {
+	t.Helper()
+	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // run serves until the returned function has drained it.
@@ -98,7 +105,9 @@ func TestSaysThatTheWindowIsShort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		statuses, ready := deps.Health.Statuses()
+		var statuses []lifecycle.Status
+		ready := false
+		natstest.Eventually(t, func() bool { statuses, ready = deps.Health.Statuses(); return ready }, "it is known which tokens are revoked")
 		run(t, in)()
 		short := wait >= broker.DefaultDuplicateWindow
 		shown := slices.ContainsFunc(statuses, func(s lifecycle.Status) bool { return strings.Contains(s.Detail, "-duplicate-window") })
@@ -163,8 +172,8 @@ func TestRunThatIsToldAtOnceReleasesEverything(t *testing.T) {
 func TestConfigTellsAllFaults(t *testing.T) {
 	var cfg ingress.Config
 	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-max-batch-body", "0", "-batches", "0", "-default-wait-time", "-1s", "-append-timeout", "0s", "-append-stall-after", "0s",
-		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1"}, nil, io.Discard, &cfg)
-	for _, want := range []string{"keys-file", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users"} {
+		"-keys-url-every", "0s", "-keys-url-timeout", "0s", "-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1"}, nil, io.Discard, &cfg)
+	for _, want := range []string{"-keys-file and -keys-url", "keys-url-every", "keys-url-timeout", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in\n%v", want, err)
 		}
