@@ -188,6 +188,16 @@ func TestKeySets(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
+	var many []jwk
+	for n := range maxKeys + 1 {
+		many = append(many, jwk{"kty": "oct", "kid": fmt.Sprint(n), "k": hs["k"]})
+	}
+	if _, err := parseKeys(keySet(many...)); err == nil {
+		t.Error("too many keys: taken")
+	}
+	if _, err := parseKeys(keySet(many[1:]...)); err != nil {
+		t.Errorf("as many keys as may be: %v", err)
+	}
 	encryption := jwk{"kty": "RSA", "use": "enc", "kid": "enc", "n": "AA", "e": "AQ"}
 	if got, err := parseKeys(keySet(encryption, jwk{"kty": "AKP", "kid": "later"}, ed)); err != nil || len(got.keys) != 1 || got.passedOver != 2 {
 		t.Errorf("keys for others: %d, %v", len(got.keys), err)

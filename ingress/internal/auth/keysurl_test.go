@@ -16,12 +16,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/triggerd/triggerd/shared/natstest"
 )
 
 // keyServer is an issuer's server, with what it says next.
 type keyServer struct {
 	*httptest.Server
-	ca string // file
+	ca       string        // file
+	patience time.Duration // of gates
 
 	mu     sync.Mutex
 	answer http.HandlerFunc
@@ -30,7 +33,7 @@ type keyServer struct {
 
 func newKeyServer(t *testing.T) *keyServer {
 	t.Helper()
-	s := &keyServer{ca: filepath.Join(t.TempDir(), "ca.pem")}
+	s := &keyServer{patience: natstest.Patience, ca: filepath.Join(t.TempDir(), "ca.pem")}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked = append(s.asked, r.Header.Clone())
@@ -74,7 +77,7 @@ func (s *keyServer) requests() []http.Header {
 func (s *keyServer) gate(t *testing.T) (*Gate, *clock, *bytes.Buffer) {
 	t.Helper()
 	c, log := &clock{now: start}, &bytes.Buffer{}
-	g, err := New(Config{KeysURL: s.URL + "/jwks.json?secret=hunter2", KeysCA: s.ca, Now: c.Now, URLTimeout: time.Second,
+	g, err := New(Config{KeysURL: s.URL + "/jwks.json?secret=hunter2", KeysCA: s.ca, Now: c.Now, URLTimeout: s.patience,
 		Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +139,11 @@ func TestBadAnswers(t *testing.T) {
 		"1 MiB and 1": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(append(keySet(i.keys()[3]), bytes.Repeat([]byte(" "), maxKeysDocument)...))
 		},
-		"endless":     func(w http.ResponseWriter, r *http.Request) { endless(w, r, []byte(" ")) },
-		"huge header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
+		"endless": func(w http.ResponseWriter, r *http.Request) { endless(w, r, []byte(" ")) },
+		"huge header": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 1<<20))
+			_, _ = w.Write(keySet(i.keys()[3]))
+		},
 		"cut off": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			fmt.Fprint(w, `{"keys":[`)
@@ -165,10 +171,11 @@ func TestBadAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.serves("", i.keys()[0])
-			g, c, log := s.gate(t)
+			s.patience = natstest.Patience
 			if name == "silence" || name == "half" {
-				g.reloads.source.(*keysURL).client.Timeout = 50 * time.Millisecond
+				s.patience = 200 * time.Millisecond
 			}
+			g, c, log := s.gate(t)
 			token := "JWT " + rawToken(i, goodHeader, goodClaims(""))
 			s.says(answer)
 			for range 3 {
@@ -232,6 +239,18 @@ func TestBrokenDocumentStaysBroken(t *testing.T) {
 	g.reload(t.Context())
 	if detail, _ := g.Ready(); strings.Contains(detail, "since") {
 		t.Errorf("after it: %q", detail)
+	}
+}
+
+// TestLongETagIsNotSentBack: what a server says does not become what is sent to it without bounds.
+func TestLongETagIsNotSentBack(t *testing.T) {
+	i := newIssuer()
+	s := newKeyServer(t)
+	s.serves(`"`+strings.Repeat("x", maxETag)+`"`, i.keys()[0])
+	g, _, _ := s.gate(t)
+	g.reload(t.Context())
+	if asked := s.requests(); len(asked) != 2 || asked[1].Get("If-None-Match") != "" {
+		t.Errorf("asked with %v", asked)
 	}
 }
 
