@@ -27,6 +27,7 @@ func (s Settings) buckets() []jetstream.StreamConfig {
 		s.bucketConfig(BucketControl, ControlMaxBytes),
 		s.bucketConfig(BucketLimits, LimitsMaxBytes),
 		s.liveConfig(BucketIngresses, IngressesMaxBytes),
+		s.revokedConfig(),
 		s.snapshotsConfig(),
 	}
 }
@@ -69,6 +70,14 @@ func (s Settings) liveConfig(name string, maxBytes int64) jetstream.StreamConfig
 	cfg := s.bucketConfig(name, maxBytes)
 	cfg.MaxAge = s.MemberTTL
 	cfg.Duplicates = min(s.MemberTTL, bucketDuplicates)
+	return cfg
+}
+
+// revokedConfig: keys may come with an end of their own, and are few enough for every ingress to hold them all.
+func (s Settings) revokedConfig() jetstream.StreamConfig {
+	cfg := s.bucketConfig(BucketRevoked, RevokedMaxBytes)
+	cfg.MaxMsgs = RevokedMaxKeys
+	cfg.AllowMsgTTL = true
 	return cfg
 }
 

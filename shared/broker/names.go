@@ -11,6 +11,7 @@ const (
 	BucketControl    = "CONTROL"    // what operators, and crashes, say of partitions
 	BucketLimits     = "LIMITS"     // rates of accounts that have another than the usual one
 	BucketIngresses  = "INGRESSES"  // live ingresses
+	BucketRevoked    = "REVOKED"    // tokens taken back before they expire
 )
 
 // StoreSnapshots is the name of the object store that holds the snapshots.

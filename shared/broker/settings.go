@@ -33,6 +33,10 @@ const (
 	ControlMaxBytes    = 4 << 20
 	LimitsMaxBytes     = 16 << 20
 	IngressesMaxBytes  = 4 << 20
+	RevokedMaxBytes    = 64 << 20
+
+	// RevokedMaxKeys is what BucketRevoked holds at most; each takes some 500 bytes there, and 100 in each ingress.
+	RevokedMaxKeys = 100_000
 
 	// DefaultMemberTTL is after which time a worker or an ingress that is not heard of is gone.
 	DefaultMemberTTL = 6 * time.Second
@@ -63,7 +67,7 @@ type Settings struct {
 func (s Settings) ReservedBytes() int64 {
 	s = s.withDefaults()
 	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + s.SnapshotsMaxBytes +
-		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes + LimitsMaxBytes + IngressesMaxBytes
+		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes + LimitsMaxBytes + IngressesMaxBytes + RevokedMaxBytes
 }
 
 // Validate joins all that is wrong with s.

@@ -188,6 +188,9 @@ func (r *Record) judge(seen member, version int) error {
 	if (len(r.Key) == 0) != (len(r.Print) == 0) {
 		return errors.New("key without print or print without key")
 	}
+	if (r.Limits.MaxKeys == 0) != (r.Limits.KeysKeep == 0) {
+		return errors.New("max_keys without keys_keep_ms or keys_keep_ms without max_keys")
+	}
 	return nil
 }
 

@@ -74,18 +74,16 @@ func (l *Limits) appendTo(dst []byte) []byte {
 	dst = appendInt(dst, `,"max_user_bytes":`, l.MaxUserBytes)
 	dst = appendInt(dst, `,"max_pending":`, int64(l.MaxPending))
 	dst = appendInt(dst, `,"outcomes_keep_ms":`, l.OutcomesKeep)
-	if l.MaxKeys != 0 {
-		dst = appendInt(dst, `,"max_keys":`, l.MaxKeys)
+	if l.MaxKeys == 0 {
+		return dst
 	}
-	if l.KeysKeep != 0 {
-		dst = appendInt(dst, `,"keys_keep_ms":`, l.KeysKeep)
-	}
-	return dst
+	dst = appendInt(dst, `,"max_keys":`, l.MaxKeys)
+	return appendInt(dst, `,"keys_keep_ms":`, l.KeysKeep)
 }
 
 // Version is the lowest format that can say what r says.
 func (r *Record) Version() int {
-	if r.keyed() || r.Kind == Configure && (r.Limits.MaxKeys != 0 || r.Limits.KeysKeep != 0) {
+	if r.keyed() || r.Kind == Configure && r.Limits.MaxKeys != 0 {
 		return 2
 	}
 	return 1

@@ -72,8 +72,9 @@ func anyRecord() *rapid.Generator[record.Record] {
 				MaxUserBytes: rapid.Int64Min(0).Draw(t, "bytes"),
 				MaxPending:   rapid.IntRange(0, 1<<31-1).Draw(t, "pending"),
 				OutcomesKeep: rapid.Int64Range(0, record.MaxWait).Draw(t, "keep"),
-				MaxKeys:      maybe(rapid.Int64Range(1, 1<<31-1)).Draw(t, "keys"),
-				KeysKeep:     maybe(rapid.Int64Range(1, record.MaxWait)).Draw(t, "keep keys"),
+			}
+			if r.Limits.MaxKeys = maybe(rapid.Int64Range(1, 1<<31-1)).Draw(t, "keys"); r.Limits.MaxKeys != 0 {
+				r.Limits.KeysKeep = rapid.Int64Range(1, record.MaxWait).Draw(t, "keep keys")
 			}
 		case record.Trigger, record.Register, record.Delete:
 			r.Account, r.User = text().Draw(t, "account"), text().Draw(t, "user")

@@ -86,5 +86,5 @@ type Limits struct {
 	MaxPending   int   // delayed redirects that one user may have outstanding
 	OutcomesKeep int64 // milliseconds an outcome can be asked for after it is final
 	MaxKeys      int64 // idempotency keys that the partition remembers at once; 0 = none. Version 2
-	KeysKeep     int64 // milliseconds a key is remembered. Version 2
+	KeysKeep     int64 // milliseconds a key is remembered; with MaxKeys and only with it. Version 2
 }

@@ -114,6 +114,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{head + `,"key":"` + strings.Repeat("k", record.MaxKeyBytes+1) + `","print":"p"}`, `member key has a wrong type or is out of bounds`},
 		{head + `,"key":"k","print":"` + strings.Repeat("p", record.MaxPrint+1) + `"}`, `member print has a wrong type or is out of bounds`},
 		{`{"type":"register","account":"a","user":"u","key":"k","print":"p"}`, `register with key, print`},
+		{config + `,"max_keys":1}`, `max_keys without keys_keep_ms or keys_keep_ms without max_keys`},
+		{config + `,"keys_keep_ms":1}`, `max_keys without keys_keep_ms or keys_keep_ms without max_keys`},
 		{config + `,"max_keys":0}`, `member max_keys has a wrong type or is out of bounds`},
 		{config + `,"max_keys":2147483648}`, `member max_keys has a wrong type or is out of bounds`},
 		{config + `,"keys_keep_ms":0}`, `member keys_keep_ms has a wrong type or is out of bounds`},

@@ -231,17 +231,6 @@ func (p *partition) fits(f *flight, c *call) bool {
 	return len(f.calls) < p.a.cfg.BatchRecords && len(f.payload)+1+len(c.line) <= p.a.cfg.BatchBytes
 }
 
-// add copies c's line into the batch; its memory is the caller's again.
-func (f *flight) add(c *call) {
-	c.state, c.number, c.index = sent, f.number, uint32(len(f.calls))
-	if len(f.calls) > 0 {
-		f.payload = append(f.payload, '\n')
-	}
-	f.payload = append(f.payload, c.line...)
-	f.version = max(f.version, record.TriggerVersion(c.line))
-	f.calls = append(f.calls, c)
-}
-
 // address makes the message of a packed flight. It stays the same over all attempts, but for the address of the answer.
 func (p *partition) address(f *flight) {
 	batch := record.Batch{
