@@ -2,10 +2,11 @@
 //
 //	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s
 //
-// Two verbs need nothing running: compare measures triggerd beside an empty handler and beside one synced message a request, growth what
-// partitions and users cost.
+// Three verbs need nothing running: compare measures triggerd beside an empty handler and beside one synced message a request, growth what
+// partitions and users cost, fairness what an account that floods does to one that is quiet.
 //
 //	loadgen compare -partitions 1,4
+//	loadgen fairness
 //	loadgen growth -partitions 1,64 -users 10000,1000000
 package main
 
@@ -21,7 +22,7 @@ import (
 )
 
 func main() {
-	verbs := map[string]func() int{"compare": compare, "growth": growth}
+	verbs := map[string]func() int{"compare": compare, "growth": growth, "fairness": fairness}
 	run := load
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
 		run = verbs[os.Args[1]]
@@ -49,4 +50,9 @@ func compare() int {
 func growth() int {
 	var cfg bench.GrowthConfig
 	return process.Execute("loadgen growth", func(ctx context.Context, _ io.Writer) error { return bench.Growth(ctx, cfg, os.Stdout) }, &cfg)
+}
+
+func fairness() int {
+	var cfg bench.FairnessConfig
+	return process.Execute("loadgen fairness", func(ctx context.Context, _ io.Writer) error { return bench.Fairness(ctx, cfg, os.Stdout) }, &cfg)
 }
