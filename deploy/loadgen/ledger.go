@@ -75,8 +75,8 @@ func (l *ledger) write(lines []byte) bool {
 		return true
 	}
 	if _, err := l.file.Write(lines); err != nil {
-		err = fmt.Errorf("write ledger: %w", err)
-		l.failed.CompareAndSwap(nil, &err)
+		fault := fmt.Errorf("write ledger: %w", err)
+		l.failed.CompareAndSwap(nil, &fault)
 		l.stop()
 		return false
 	}
