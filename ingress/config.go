@@ -30,14 +30,13 @@ type Config struct {
 	MaxBody         int64         // bytes of a request's body
 	MaxVars         int           // custom variables in one request
 	MaxBatchBody    int64         // bytes of a batch's body; each of its triggers may have MaxBody
-	Batches         int           // batches in hand at once; more are answered 503
 	AppendTimeout   time.Duration // how long a request waits for its record to be durable
 	StallAfter      time.Duration // a log that has not confirmed a batch for longer makes new requests fail at once
 	QueueRecords    int           // records waiting per partition
 	QueueBytes      int           // bytes of the records waiting per partition
 	CheckTimeout    time.Duration // how long a request waits to hear whether its user exists
 	CacheUsers      int           // known users that are remembered
-	DrainTimeout    time.Duration // for requests in hand when the ingress stops
+	Limits          Limits
 }
 
 // RegisterFlags adds the flags and sets the defaults.
@@ -53,14 +52,13 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.MaxVars, "max-vars", httpapi.DefaultMaxVars, "custom variables in one request")
 	c.MaxBatchBody = httpapi.DefaultMaxBatchBody
 	fs.Var((*config.Bytes)(&c.MaxBatchBody), "max-batch-body", "`size` of a batch's body; each of its triggers may have -max-body")
-	fs.IntVar(&c.Batches, "batches", httpapi.DefaultBatches, "batches in hand at once, whose bodies are in memory; more are answered 503")
 	fs.DurationVar(&c.AppendTimeout, "append-timeout", appender.DefaultTimeout, "how long a request waits for its record to be durable")
 	fs.DurationVar(&c.StallAfter, "append-stall-after", appender.DefaultStallAfter, "a log that has not confirmed a batch for longer makes new requests fail at once")
 	fs.IntVar(&c.QueueRecords, "queue-records", appender.DefaultQueueRecords, "records that may wait in a partition's queue")
 	fs.IntVar(&c.QueueBytes, "queue-bytes", appender.DefaultQueueBytes, "bytes of the records that may wait in a partition's queue")
 	fs.DurationVar(&c.CheckTimeout, "check-timeout", admission.DefaultTimeout, "how long a request waits to hear whether its user exists")
 	fs.IntVar(&c.CacheUsers, "cache-users", admission.DefaultCacheUsers, "known users that are remembered for 30 s")
-	fs.DurationVar(&c.DrainTimeout, "http-drain-timeout", DefaultDrainTimeout, "for requests in hand when the process stops")
+	c.Limits.RegisterFlags(fs)
 }
 
 // Validate joins all faults.
@@ -80,15 +78,13 @@ func (c *Config) Validate() error {
 	positive("max-body", c.MaxBody)
 	positive("max-vars", int64(c.MaxVars))
 	positive("max-batch-body", c.MaxBatchBody)
-	positive("batches", int64(c.Batches))
-	positive("http-drain-timeout", int64(c.DrainTimeout))
 	positive("check-timeout", int64(c.CheckTimeout))
 	positive("append-timeout", int64(c.AppendTimeout))
 	positive("append-stall-after", int64(c.StallAfter))
 	positive("queue-records", int64(c.QueueRecords))
 	positive("queue-bytes", int64(c.QueueBytes))
 	positive("cache-users", int64(c.CacheUsers))
-	return errors.Join(append(faults, c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
+	return errors.Join(append(faults, c.Limits.Validate(), c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
 }
 
 func (c *Config) gate(deps Deps) auth.Config {
@@ -104,6 +100,8 @@ func (c *Config) admission(partitions int) admission.Config {
 }
 
 func (c *Config) api(partitions int) httpapi.Config {
-	return httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars,
-		MaxBatchBody: c.MaxBatchBody, Batches: c.Batches}
+	api := httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars,
+		MaxBatchBody: c.MaxBatchBody}
+	c.Limits.apply(&api)
+	return api
 }

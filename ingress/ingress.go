@@ -9,8 +9,9 @@
 //
 // # Ordering
 //
-// A request passes the token gate, the decoder, the directory of Modules and the admission check, while its record already waits behind the
-// batch in flight. It is answered when the batch is durable. Many ingresses serve one deployment; none knows of another.
+// A request passes the token gate, its account's rate limit, the decoder, the directory of Modules and the admission check, while its record already waits behind the
+// batch in flight. It is answered when the batch is durable. Many ingresses serve one deployment; of each other they know how many
+// they are, because accounts' limits are divided by that.
 //
 // # Failure
 //
@@ -19,8 +20,9 @@
 //
 // # Stopping
 //
-// When Run's context ends the port is closed, requests in hand are answered within Config.DrainTimeout, and what they appended is
-// resolved; then Run returns.
+// When Run's context ends /healthz answers 503 and every connection is closed with its next answer. After Limits.DrainDelay, in which requests are taken as before, the
+// port is closed, requests in hand are answered within Limits.DrainTimeout, and what they appended is resolved; then Run returns. A request that comes later is
+// refused by the system: nothing of it was stored.
 //
 // # Concurrency
 //
@@ -33,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -62,6 +65,7 @@ type Ingress struct {
 	appender  *appender.Appender
 	admission *admission.Admission
 	directory *directory.Directory
+	limits    limits
 	api       *httpapi.API
 }
 
@@ -103,8 +107,11 @@ func (in *Ingress) make(deps Deps) (err error) {
 	if err != nil {
 		return err
 	}
+	if err = in.makeLimits(deps); err != nil {
+		return err
+	}
 	in.api, err = httpapi.New(in.cfg.api(partitions), httpapi.Deps{
-		Gate: gate, Appender: in.appender, Users: in.admission, Directory: in.directory, State: state, Log: deps.Broker,
+		Gate: gate, Appender: in.appender, Users: in.admission, Directory: in.directory, State: state, Log: deps.Broker, Limiter: in.limits.limiter,
 		Registerer: deps.Registerer, Logger: deps.Logger})
 	if err != nil {
 		return err
@@ -128,8 +135,12 @@ func (in *Ingress) Run(ctx context.Context) error {
 	case err = <-served:
 		served <- nil
 	}
-	in.log.Info("ingress drains", "limit", in.cfg.DrainTimeout)
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.DrainTimeout)
+	in.log.Info("ingress drains", "delay", in.cfg.Limits.DrainDelay, "limit", in.cfg.Limits.DrainTimeout)
+	in.api.Drain()
+	if err == nil {
+		<-time.After(in.cfg.Limits.DrainDelay)
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.Limits.DrainTimeout)
 	defer cancel()
 	stopped := in.api.Shutdown(drain)
 	return errors.Join(err, <-served, stopped, in.closeParts(drain))
@@ -159,5 +170,6 @@ func (in *Ingress) closeParts(ctx context.Context) (err error) {
 	if in.appender != nil {
 		err = in.appender.Close(ctx)
 	}
+	in.limits.close(ctx, in.log)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -30,8 +31,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // setup is a broker with a deployment, and settings with fresh keys.
 func setup(t *testing.T) (ingress.Config, ingress.Deps) {
 	t.Helper()
-	srv := natstest.Start(t, natstest.Lazy())
-	b, err := broker.Ensure(t.Context(), srv.Connect(), broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
+	return setupOn(t, natstest.Start(t, natstest.Lazy()).Connect())
+}
+
+func setupOn(t *testing.T, conn *nats.Conn) (ingress.Config, ingress.Deps) {
+	t.Helper()
+	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
 		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -163,8 +168,12 @@ func TestRunThatIsToldAtOnceReleasesEverything(t *testing.T) {
 func TestConfigTellsAllFaults(t *testing.T) {
 	var cfg ingress.Config
 	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-max-batch-body", "0", "-batches", "0", "-default-wait-time", "-1s", "-append-timeout", "0s", "-append-stall-after", "0s",
-		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1"}, nil, io.Discard, &cfg)
-	for _, want := range []string{"keys-file", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users"} {
+		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1",
+		"-rate-limit", "-1", "-rate-burst", "-1", "-rate-accounts", "0", "-max-connections", "0", "-max-requests", "0", "-max-body-bytes", "0", "-imports", "0", "-http-max-header-bytes", "0",
+		"-http-read-header-timeout", "0s", "-http-read-timeout", "0s", "-http-write-timeout", "30s", "-http-idle-timeout", "0s", "-http-drain-delay", "-1s"}, nil, io.Discard, &cfg)
+	for _, want := range []string{"keys-file", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users",
+		"rate is -1", "burst is -1", "rate-accounts", "max-connections", "max-requests", "max-body-bytes", "imports", "http-max-header-bytes", "http-read-header-timeout", "http-read-timeout",
+		"http-write-timeout", "http-idle-timeout", "http-drain-delay"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in\n%v", want, err)
 		}

@@ -20,7 +20,7 @@ import (
 
 // streamsInOrder are those of a backup, in the order of the procedure in deploy/BACKUP.md: what a stream says must be borne out by those after it.
 func streamsInOrder() (names []string) {
-	names = []string{"KV_" + broker.BucketDeployment, "KV_" + broker.BucketModules, "KV_" + broker.BucketControl, "KV_" + broker.BucketSnapshots,
+	names = []string{"KV_" + broker.BucketDeployment, "KV_" + broker.BucketModules, "KV_" + broker.BucketLimits, "KV_" + broker.BucketControl, "KV_" + broker.BucketRevoked, "KV_" + broker.BucketSnapshots,
 		"OBJ_" + broker.StoreSnapshots}
 	for p := range shares {
 		names = append(names, broker.EventsStream(p))

@@ -53,6 +53,7 @@ func TestSafeSettingsAreChanged(t *testing.T) {
 		{"TRIGGERS-0", "setting=max_msgs_per_subject have=9 want=-1 changed=true", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 }},
 		{"TRIGGERS-0", "setting=max_msg_size have=1000 want=1048576 changed=true", func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1000 }},
 		{"EVENTS-0", "setting=max_age have=1h0m0s want=0s changed=true", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		{"KV_REVOKED", "setting=max_msgs have=10 want=100000 changed=true", func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 }},
 		{"KV_MODULES", "setting=discard have=DiscardOld want=DiscardNew changed=true", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }},
 		{"KV_SNAPSHOTS", "setting=max_age have=1h0m0s want=0s changed=true", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
 		{"OBJ_SNAPSHOT-DATA", "setting=max_bytes have=4194304 want=8589934592 changed=true", func(c *jetstream.StreamConfig) { c.MaxBytes = 4 << 20 }},
@@ -85,7 +86,8 @@ func TestUnsafeSettingsAreLeftAndNamed(t *testing.T) {
 	spoil(t, b, "EVENTS-0", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew })
 	spoil(t, b, "KV_MEMBERS", func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Hour, s.MemberTTL })
 	spoil(t, b, "KV_CONTROL", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 })
-	s.EventsMaxBytes, s.Replicas = 1<<20, 3 // there is one server
+	spoil(t, b, "KV_REVOKED", func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 }) // what is too much is not dropped
+	s.EventsMaxBytes, s.Replicas = 1<<20, 3                                       // there is one server
 	want := []broker.Difference{
 		{Stream: "EVENTS-0", Setting: "discard", Have: "DiscardNew", Want: "DiscardOld"},
 		{Stream: "EVENTS-0", Setting: "max_bytes", Have: "536870912", Want: "1048576"},
@@ -93,9 +95,13 @@ func TestUnsafeSettingsAreLeftAndNamed(t *testing.T) {
 		{Stream: "KV_CONTROL", Setting: "max_msgs_per_subject", Have: "5", Want: "1"},
 		{Stream: "KV_CONTROL", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_DEPLOYMENT", Setting: "replicas", Have: "1", Want: "3"},
+		{Stream: "KV_INGRESSES", Setting: "replicas", Have: "1", Want: "3"},
+		{Stream: "KV_LIMITS", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_MEMBERS", Setting: "max_age", Have: "1h0m0s", Want: "6s"},
 		{Stream: "KV_MEMBERS", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_MODULES", Setting: "replicas", Have: "1", Want: "3"},
+		{Stream: "KV_REVOKED", Setting: "max_msgs", Have: "-1", Want: "100000"},
+		{Stream: "KV_REVOKED", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "KV_SNAPSHOTS", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "OBJ_SNAPSHOT-DATA", Setting: "replicas", Have: "1", Want: "3"},
 		{Stream: "TRIGGERS-0", Setting: "replicas", Have: "1", Want: "3"},

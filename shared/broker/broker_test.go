@@ -88,7 +88,7 @@ func checkFirstRecord(t *testing.T, b *broker.Broker, p int) {
 		t.Fatal(err)
 	}
 	var r record.Record
-	if err := r.Decode(batch.Payload); err != nil {
+	if err := r.Decode(batch.Payload, record.Version); err != nil {
 		t.Fatal(err)
 	}
 	if r.Kind != record.Configure || r.Limits != limits || batch.Number != 0 {

@@ -22,9 +22,12 @@ func (s Settings) buckets() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		s.bucketConfig(BucketDeployment, DeploymentMaxBytes),
 		s.bucketConfig(BucketModules, ModulesMaxBytes),
-		s.membersConfig(),
+		s.liveConfig(BucketMembers, MembersMaxBytes),
 		s.bucketConfig(BucketSnapshots, SnapshotsMaxBytes),
 		s.bucketConfig(BucketControl, ControlMaxBytes),
+		s.bucketConfig(BucketLimits, LimitsMaxBytes),
+		s.liveConfig(BucketIngresses, IngressesMaxBytes),
+		s.revokedConfig(),
 		s.snapshotsConfig(),
 	}
 }
@@ -61,12 +64,20 @@ func (s Settings) bucketConfig(name string, maxBytes int64) jetstream.StreamConf
 
 func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
-// membersConfig: keys that are not renewed vanish by themselves. It is on disk so that a broker that restarts still has it; the keys of
-// workers that did not survive do not.
-func (s Settings) membersConfig() jetstream.StreamConfig {
-	cfg := s.bucketConfig(BucketMembers, MembersMaxBytes)
+// liveConfig is a bucket of processes that live: keys that are not renewed vanish by themselves. It is on disk so that a broker that restarts still
+// has it; the keys of those that did not survive do not.
+func (s Settings) liveConfig(name string, maxBytes int64) jetstream.StreamConfig {
+	cfg := s.bucketConfig(name, maxBytes)
 	cfg.MaxAge = s.MemberTTL
 	cfg.Duplicates = min(s.MemberTTL, bucketDuplicates)
+	return cfg
+}
+
+// revokedConfig: keys may come with an end of their own, and are few enough for every ingress to hold them all.
+func (s Settings) revokedConfig() jetstream.StreamConfig {
+	cfg := s.bucketConfig(BucketRevoked, RevokedMaxBytes)
+	cfg.MaxMsgs = RevokedMaxKeys
+	cfg.AllowMsgTTL = true
 	return cfg
 }
 

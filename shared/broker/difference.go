@@ -29,7 +29,8 @@ func bounds(info *jetstream.StreamInfo, want jetstream.StreamConfig) []differenc
 			func(c *jetstream.StreamConfig) { c.MaxBytes = want.MaxBytes })},
 		{"max_age", have.MaxAge, want.MaxAge, safe(want.MaxAge == 0, func(c *jetstream.StreamConfig) { c.MaxAge = 0 })},
 		{"duplicate_window", have.Duplicates, want.Duplicates, func(c *jetstream.StreamConfig) { c.Duplicates = want.Duplicates }}, // never over the age
-		{"max_msgs", limit(have.MaxMsgs), limit(want.MaxMsgs), func(c *jetstream.StreamConfig) { c.MaxMsgs = unlimited }},
+		{"max_msgs", limit(have.MaxMsgs), limit(want.MaxMsgs), safe(want.MaxMsgs <= 0 || want.MaxMsgs > have.MaxMsgs && have.MaxMsgs > 0,
+			func(c *jetstream.StreamConfig) { c.MaxMsgs = limit(want.MaxMsgs) })},
 		{"max_msgs_per_subject", limit(have.MaxMsgsPerSubject), limit(want.MaxMsgsPerSubject),
 			safe(want.MaxMsgsPerSubject <= 0, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = unlimited })},
 		{"max_msg_size", limit(int64(have.MaxMsgSize)), limit(int64(want.MaxMsgSize)),
@@ -51,6 +52,7 @@ func kind(have, want jetstream.StreamConfig) []difference {
 			func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew })},
 		{"deny_delete", have.DenyDelete, want.DenyDelete, safe(want.DenyDelete, func(c *jetstream.StreamConfig) { c.DenyDelete = true })},
 		{"deny_purge", have.DenyPurge, want.DenyPurge, nil},
+		{"allow_msg_ttl", have.AllowMsgTTL, want.AllowMsgTTL, safe(want.AllowMsgTTL, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true })},
 		{"sealed", have.Sealed, want.Sealed, nil},
 		{"format", have.Metadata[metaFormat], want.Metadata[metaFormat], nil},
 	}

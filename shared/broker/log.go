@@ -114,7 +114,7 @@ func (e *ensurer) makeOwn(ctx context.Context, cfg jetstream.StreamConfig, logID
 // perhaps this process before a lost answer, has written it, or is about to.
 func (e *ensurer) configure(ctx context.Context, p int) error {
 	config := record.Record{Kind: record.Configure, Limits: e.settings.Limits}
-	batch := record.Batch{Writer: nuid.Next(), Time: time.Now().UnixMilli(), Count: 1, Payload: config.AppendTo(nil)}
+	batch := record.Batch{Version: config.Version(), Writer: nuid.Next(), Time: time.Now().UnixMilli(), Count: 1, Payload: config.AppendTo(nil)}
 	msg := &nats.Msg{Subject: TriggersSubject(p), Header: batch.Header(), Data: batch.Payload}
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, "0")
 	msg.Header.Set(jetstream.ExpectedStreamHeader, TriggersStream(p))

@@ -9,6 +9,9 @@ const (
 	BucketMembers    = "MEMBERS"    // live workers
 	BucketSnapshots  = "SNAPSHOTS"  // which snapshots of a partition are kept, and where they lie
 	BucketControl    = "CONTROL"    // what operators, and crashes, say of partitions
+	BucketLimits     = "LIMITS"     // rates of accounts that have another than the usual one
+	BucketIngresses  = "INGRESSES"  // live ingresses
+	BucketRevoked    = "REVOKED"    // tokens taken back before they expire
 )
 
 // StoreSnapshots is the name of the object store that holds the snapshots.

@@ -27,6 +27,8 @@ func TestNamesNeverChange(t *testing.T) {
 		broker.BucketMembers:      "MEMBERS",
 		broker.BucketSnapshots:    "SNAPSHOTS",
 		broker.BucketControl:      "CONTROL",
+		broker.BucketLimits:       "LIMITS",
+		broker.BucketIngresses:    "INGRESSES",
 		broker.StoreSnapshots:     "SNAPSHOT-DATA",
 	} {
 		if got != want {

@@ -23,7 +23,7 @@ func Open(ctx context.Context, conn *nats.Conn) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
-	b := &Broker{Conn: conn, JS: js}
+	b := &Broker{Conn: conn, JS: js, denials: listen(conn)}
 	if b.settings.Partitions, err = b.readPartitions(ctx); err != nil {
 		return nil, err
 	}

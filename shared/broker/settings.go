@@ -31,8 +31,14 @@ const (
 	MembersMaxBytes    = 16 << 20
 	SnapshotsMaxBytes  = 4 << 20 // of the bucket that says where they lie
 	ControlMaxBytes    = 4 << 20
+	LimitsMaxBytes     = 16 << 20
+	IngressesMaxBytes  = 4 << 20
+	RevokedMaxBytes    = 64 << 20
 
-	// DefaultMemberTTL is after which time a worker that is not heard of is gone.
+	// RevokedMaxKeys is what BucketRevoked holds at most; each takes some 500 bytes there, and 100 in each ingress.
+	RevokedMaxKeys = 100_000
+
+	// DefaultMemberTTL is after which time a worker or an ingress that is not heard of is gone.
 	DefaultMemberTTL = 6 * time.Second
 	// DefaultMissingFor is longer than brokers that have just started need to find their streams, or to elect who knows.
 	DefaultMissingFor = 10 * time.Second
@@ -52,7 +58,7 @@ type Settings struct {
 	SnapshotsMaxBytes int64         // of all partitions together; a full store refuses; 0 = default
 	Limits            record.Limits // first record of every log
 	DuplicateWindow   time.Duration // of TRIGGERS-p; 0 = default
-	MemberTTL         time.Duration // how long a key of BucketMembers lives unless it is renewed; 0 = default
+	MemberTTL         time.Duration // how long a key of BucketMembers and BucketIngresses lives unless it is renewed; 0 = default
 	MissingFor        time.Duration // how long Ensure must be told that a known log is missing before it believes that; 0 = default
 }
 
@@ -61,7 +67,7 @@ type Settings struct {
 func (s Settings) ReservedBytes() int64 {
 	s = s.withDefaults()
 	return int64(s.Partitions)*(s.TriggersMaxBytes+s.EventsMaxBytes) + s.SnapshotsMaxBytes +
-		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes
+		DeploymentMaxBytes + ModulesMaxBytes + MembersMaxBytes + SnapshotsMaxBytes + ControlMaxBytes + LimitsMaxBytes + IngressesMaxBytes + RevokedMaxBytes
 }
 
 // Validate joins all that is wrong with s.
@@ -109,11 +115,14 @@ const (
 	metaFormat     = "triggerd-format"
 )
 
+// layout is the format of the streams themselves: names, subjects, what they say of each other. Each batch says what it is written in.
+const layout = "1"
+
 func (s Settings) metadata(logID string) map[string]string {
 	return map[string]string{
 		metaLogID:      logID,
 		metaPartitions: strconv.Itoa(s.Partitions),
-		metaFormat:     strconv.Itoa(record.Version),
+		metaFormat:     layout,
 	}
 }
 

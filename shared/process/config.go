@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -19,6 +20,8 @@ const (
 	DefaultMaxUserBytes = 512 << 10
 	DefaultMaxPending   = 1000
 	DefaultOutcomesKeep = time.Hour
+	DefaultMaxKeys      = 1_000_000
+	DefaultKeysKeep     = 24 * time.Hour
 )
 
 // Config is what every process can be told.
@@ -55,12 +58,15 @@ func (d *Deployment) RegisterFlags(fs *flag.FlagSet) {
 	size(fs, &d.EventsMaxBytes, "events-max-bytes", broker.DefaultEventsMaxBytes, "`size` of a partition's events; a full one drops the oldest")
 	size(fs, &d.SnapshotsMaxBytes, "snapshots-max-bytes", broker.DefaultSnapshotsMaxBytes, "`size` of all partitions' snapshots together; a full store refuses new ones")
 	fs.DurationVar(&d.DuplicateWindow, "duplicate-window", broker.DefaultDuplicateWindow, "how long the broker itself knows a repeated batch")
-	fs.DurationVar(&d.MemberTTL, "member-ttl", broker.DefaultMemberTTL, "after what `time` without a sign a worker's partitions are taken over (new deployments only)")
+	fs.DurationVar(&d.MemberTTL, "member-ttl", broker.DefaultMemberTTL, "after what `time` without a sign a worker's partitions are taken over, and an ingress does not count any more (new deployments only)")
 	d.Limits.Machine = DefaultMachine
 	size(fs, &d.Limits.MaxUserBytes, "max-user-bytes", DefaultMaxUserBytes, "`size` of one user's variables (new deployments only)")
 	fs.IntVar(&d.Limits.MaxPending, "max-pending", DefaultMaxPending, "delayed redirects that one user may have outstanding (new deployments only)")
 	d.Limits.OutcomesKeep = DefaultOutcomesKeep.Milliseconds()
 	fs.Var((*milliseconds)(&d.Limits.OutcomesKeep), "outcomes-keep", "how `long` what became of a trigger can be asked for (new deployments only)")
+	fs.Int64Var(&d.Limits.MaxKeys, "max-keys", DefaultMaxKeys, "idempotency `keys` that a partition remembers at once; new ones are refused when it is full (new deployments only)")
+	d.Limits.KeysKeep = DefaultKeysKeep.Milliseconds()
+	fs.Var((*milliseconds)(&d.Limits.KeysKeep), "keys-keep", "how `long` an idempotency key is remembered (new deployments only)")
 }
 
 // Validate joins all faults.
@@ -74,6 +80,10 @@ func (d *Deployment) Validate() error {
 	positive("max-user-bytes", d.Limits.MaxUserBytes)
 	positive("max-pending", int64(d.Limits.MaxPending))
 	positive("outcomes-keep", d.Limits.OutcomesKeep)
+	positive("keys-keep", d.Limits.KeysKeep)
+	if keys := d.Limits.MaxKeys; keys < 0 || keys > math.MaxInt32 {
+		faults = append(faults, fmt.Errorf("-max-keys is %d, not within 0 and %d", keys, math.MaxInt32))
+	}
 	return errors.Join(faults...)
 }
 

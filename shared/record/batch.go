@@ -27,6 +27,7 @@ var (
 
 // Batch is one message of the log: 1..N records, packed by one writer.
 type Batch struct {
+	Version int    // format of headers and lines: the lowest that can say what is in it; 0 is written as 1
 	Writer  string // who appended it, unique for a process's life; 1..64 visible ASCII characters, letters and digits only if numbered
 	Number  uint64 // rises by at least one per batch of this writer and partition; 0 = not numbered, never taken for a copy
 	Time    int64  // the writer's clock, Unix milliseconds
@@ -38,7 +39,7 @@ type Batch struct {
 func (b *Batch) Header() map[string][]string {
 	number := strconv.FormatUint(b.Number, 10)
 	header := map[string][]string{
-		HeaderVersion: {strconv.Itoa(Version)},
+		HeaderVersion: {strconv.Itoa(max(b.Version, 1))},
 		HeaderCount:   {strconv.Itoa(b.Count)},
 		HeaderWriter:  {b.Writer},
 		HeaderBatch:   {number},
@@ -54,11 +55,13 @@ func (b *Batch) Header() map[string][]string {
 // Its errors wrap ErrVersion or ErrMalformed (a count that differs from the number of lines is malformed).
 // It does not look into the lines.
 func ParseBatch(header map[string][]string, payload []byte) (Batch, error) {
-	if err := checkVersion(header); err != nil {
+	version, err := parseVersion(header)
+	if err != nil {
 		return Batch{}, err
 	}
 	fields := fieldReader{header: header}
 	b := Batch{
+		Version: version,
 		Count:   int(fields.number(HeaderCount, math.MaxInt32)),
 		Writer:  fields.text(HeaderWriter),
 		Number:  fields.number(HeaderBatch, math.MaxUint64),
@@ -94,19 +97,18 @@ func (b *Batch) Lines(line func(index int, rec []byte) error) error {
 	return nil
 }
 
-func checkVersion(header map[string][]string) error {
+func parseVersion(header map[string][]string) (int, error) {
 	fields := fieldReader{header: header}
 	version := fields.number(HeaderVersion, math.MaxInt32)
-	if fields.err != nil {
-		return fields.err
+	switch {
+	case fields.err != nil:
+		return 0, fields.err
+	case version == 0:
+		return 0, fmt.Errorf("%w: version 0 was never written", ErrMalformed)
+	case version > Version:
+		return 0, fmt.Errorf("%w %d: this triggerd reads versions up to %d: run a newer triggerd", ErrVersion, version, Version)
 	}
-	if version == 0 {
-		return fmt.Errorf("%w: version 0 was never written", ErrMalformed)
-	}
-	if version != Version {
-		return fmt.Errorf("%w %d: this triggerd reads version %d: run a newer triggerd", ErrVersion, version, Version)
-	}
-	return nil
+	return int(version), nil
 }
 
 // countLines counts as Lines walks: what follows the last line feed is a line, even if empty.

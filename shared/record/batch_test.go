@@ -11,14 +11,14 @@ import (
 )
 
 func sample() record.Batch {
-	return record.Batch{Writer: "w0K3fQ9aZx7L", Number: 42, Time: 1767225600123, Count: 2, Payload: []byte("{\"type\":\"tick\"}\n{}")}
+	return record.Batch{Version: 1, Writer: "w0K3fQ9aZx7L", Number: 42, Time: 1767225600123, Count: 2, Payload: []byte("{\"type\":\"tick\"}\n{}")}
 }
 
 func TestBatchRoundTrip(t *testing.T) {
 	for _, want := range []record.Batch{
 		sample(),
-		{Writer: "worker-1.local", Count: 1, Payload: []byte("x")},
-		{Writer: strings.Repeat("w", 64), Number: 1<<64 - 1, Time: 1<<63 - 1, Count: 3, Payload: []byte("\n\n")},
+		{Version: 1, Writer: "worker-1.local", Count: 1, Payload: []byte("x")},
+		{Version: 1, Writer: strings.Repeat("w", 64), Number: 1<<64 - 1, Time: 1<<63 - 1, Count: 3, Payload: []byte("\n\n")},
 	} {
 		got, err := record.ParseBatch(want.Header(), want.Payload)
 		if err != nil {
@@ -91,7 +91,7 @@ func TestParseBatchRefusesNames(t *testing.T) {
 		t.Errorf("header name in another case: %v", err)
 	}
 	for _, writer := range []string{"a b", "a\n", "wé", "\x7f"} {
-		b := record.Batch{Writer: writer, Count: 1, Payload: []byte("x")}
+		b := record.Batch{Version: 1, Writer: writer, Count: 1, Payload: []byte("x")}
 		if _, err := record.ParseBatch(b.Header(), b.Payload); !errors.Is(err, record.ErrMalformed) {
 			t.Errorf("unnumbered batch of %q: %v", writer, err)
 		}
@@ -114,16 +114,16 @@ func TestParseBatchRefusesAnEmptyPayload(t *testing.T) {
 // message tells an operator what to do.
 func TestNewerVersion(t *testing.T) {
 	for _, header := range []map[string][]string{
-		{"Triggerd-Version": {"2"}},
+		{"Triggerd-Version": {"3"}},
 		func() map[string][]string {
 			b := sample()
 			h := maps.Clone(b.Header())
-			h["Triggerd-Version"] = []string{"2"}
+			h["Triggerd-Version"] = []string{"3"}
 			return h
 		}(),
 	} {
 		_, err := record.ParseBatch(header, []byte{0xff})
-		const want = "unknown record format version 2: this triggerd reads version 1: run a newer triggerd"
+		const want = "unknown record format version 3: this triggerd reads versions up to 2: run a newer triggerd"
 		if !errors.Is(err, record.ErrVersion) || errors.Is(err, record.ErrMalformed) || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -16,7 +16,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.Decode(line); err != nil {
+		if err := r.Decode(line, record.Version); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -24,7 +24,7 @@ func BenchmarkDecode(b *testing.B) {
 
 func BenchmarkAppendTo(b *testing.B) {
 	var r record.Record
-	if err := r.Decode([]byte(typical)); err != nil {
+	if err := r.Decode([]byte(typical), record.Version); err != nil {
 		b.Fatal(err)
 	}
 	buf := make([]byte, 0, 1024)

@@ -11,11 +11,11 @@ import (
 	"github.com/triggerd/triggerd/shared/strictjson"
 )
 
-// Decode parses one line into r, reusing r's slices. Errors mean a dead letter; they name
+// Decode parses one line of a batch of the given version into r, reusing r's slices. Errors mean a dead letter; they name
 // members and variables but never quote a value, and r is then of no use until the next Decode. It
 // allocates nothing for the lines that AppendTo writes, unless a name or an id holds an escape or
 // a record has more than 32 variables.
-func (r *Record) Decode(line []byte) error {
+func (r *Record) Decode(line []byte, version int) error {
 	*r = Record{Vars: r.Vars[:0]}
 	in := strictjson.NewReader(line, MaxDepth)
 	seen, err := r.decodeMembers(&in)
@@ -26,7 +26,7 @@ func (r *Record) Decode(line []byte) error {
 		err = errors.New("white space between tokens")
 	}
 	if err == nil {
-		err = r.judge(seen)
+		err = r.judge(seen, version)
 	}
 	if err != nil {
 		return fmt.Errorf("decode record: %w", err)
@@ -84,6 +84,10 @@ func (r *Record) set(m member, value []byte) bool {
 		return setText(&r.Bot, value)
 	case mTrace:
 		return setText(&r.Trace, value)
+	case mKey:
+		return setVisible(&r.Key, value, MaxKeyBytes)
+	case mPrint:
+		return setVisible(&r.Print, value, MaxPrint)
 	case mModule:
 		r.HasModule = true
 		return setInt(&r.Module, value, math.MinInt64, math.MaxInt64)
@@ -107,6 +111,10 @@ func (l *Limits) set(m member, value []byte) bool {
 		return setInt(&l.MaxPending, value, 0, math.MaxInt32)
 	case mOutcomesKeep:
 		return setInt(&l.OutcomesKeep, value, 0, MaxWait)
+	case mMaxKeys:
+		return setInt(&l.MaxKeys, value, 1, math.MaxInt32)
+	case mKeysKeep:
+		return setInt(&l.KeysKeep, value, 1, MaxWait)
 	}
 	return false
 }
@@ -161,7 +169,10 @@ func errDouble(name []byte) error {
 }
 
 // judge checks what only the whole record can tell.
-func (r *Record) judge(seen member) error {
+func (r *Record) judge(seen member, version int) error {
+	if newer := seen & since2; newer != 0 && version < 2 {
+		return fmt.Errorf("%v in version %d", newer, version)
+	}
 	if seen&mType == 0 {
 		return errors.New("member type is missing")
 	}
@@ -173,6 +184,12 @@ func (r *Record) judge(seen member) error {
 	}
 	if r.Redirect && !r.HasModule {
 		return errors.New("redirect without module")
+	}
+	if (len(r.Key) == 0) != (len(r.Print) == 0) {
+		return errors.New("key without print or print without key")
+	}
+	if (r.Limits.MaxKeys == 0) != (r.Limits.KeysKeep == 0) {
+		return errors.New("max_keys without keys_keep_ms or keys_keep_ms without max_keys")
 	}
 	return nil
 }
@@ -208,6 +225,21 @@ func setText(dst *[]byte, value []byte) bool {
 		}
 	}
 	*dst = s
+	return true
+}
+
+// setVisible takes a text of visible ASCII characters.
+func setVisible(dst *[]byte, value []byte, most int) bool {
+	return setText(dst, value) && len(*dst) <= most && Visible(*dst)
+}
+
+// Visible reports whether s holds visible ASCII characters alone, as an idempotency key must.
+func Visible[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
 	return true
 }
 

@@ -15,6 +15,9 @@ func (r *Record) AppendTo(dst []byte) []byte {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, r.Kind.String()...)
 	dst = append(dst, '"')
+	if r.keyed() {
+		dst = appendText(appendText(dst, `,"key":`, r.Key), `,"print":`, r.Print)
+	}
 	switch r.Kind {
 	case Trigger:
 		dst = r.appendTrigger(dst)
@@ -70,7 +73,33 @@ func (l *Limits) appendTo(dst []byte) []byte {
 	dst = appendInt(dst, `,"machine":`, int64(l.Machine))
 	dst = appendInt(dst, `,"max_user_bytes":`, l.MaxUserBytes)
 	dst = appendInt(dst, `,"max_pending":`, int64(l.MaxPending))
-	return appendInt(dst, `,"outcomes_keep_ms":`, l.OutcomesKeep)
+	dst = appendInt(dst, `,"outcomes_keep_ms":`, l.OutcomesKeep)
+	if l.MaxKeys == 0 {
+		return dst
+	}
+	dst = appendInt(dst, `,"max_keys":`, l.MaxKeys)
+	return appendInt(dst, `,"keys_keep_ms":`, l.KeysKeep)
+}
+
+// Version is the lowest format that can say what r says.
+func (r *Record) Version() int {
+	if r.keyed() || r.Kind == Configure && r.Limits.MaxKeys != 0 {
+		return 2
+	}
+	return 1
+}
+
+func (r *Record) keyed() bool { return r.Kind == Trigger && len(r.Key) > 0 }
+
+// keyedLine is how a trigger with a key begins.
+const keyedLine = `{"type":"trigger","key":`
+
+// TriggerVersion is Version of a line that AppendTo wrote, of any kind but Configure. It looks at its first bytes only.
+func TriggerVersion(line []byte) int {
+	if len(line) >= len(keyedLine) && string(line[:len(keyedLine)]) == keyedLine {
+		return 2
+	}
+	return 1
 }
 
 // appendText appends a member that is left out when empty.

@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,13 +13,15 @@ import (
 	"github.com/triggerd/triggerd/shared/record"
 )
 
-// golden are records of version 1 and the files under testdata/v1 that hold their bytes.
+// golden are records of each version and the files under testdata that hold their bytes.
 //
-// These files must never change, nor may any be removed while logs written as version 1 exist: a
+// These files must never change, nor may any be removed while logs written in that version exist: a
 // worker replays what earlier programs wrote, and appenders of an earlier program go on
 // writing during an upgrade. Encoding that differs by a byte is a new version, with its own
 // directory beside this one; the files here are then still decoded. There is no flag that rewrites them.
-var golden = map[string]record.Record{
+var golden = map[int]map[string]record.Record{1: golden1, 2: golden2}
+
+var golden1 = map[string]record.Record{
 	"trigger": {
 		Kind: record.Trigger, Account: []byte("demo"), User: []byte("alice"), Bot: []byte("shop"), Module: 1068935, HasModule: true,
 		Redirect: true, Wait: 3000, Trace: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
@@ -45,9 +48,23 @@ var golden = map[string]record.Record{
 	},
 }
 
-func goldenFile(t *testing.T, name string) []byte {
+var golden2 = map[string]record.Record{
+	"trigger": {
+		Kind: record.Trigger, Account: []byte("demo"), User: []byte("alice"), Bot: []byte("shop"), Module: 1068935, HasModule: true,
+		Redirect: true, Wait: 3000, Trace: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+		Vars: []record.Var{{[]byte("order_id"), []byte(`"A-10482"`)}},
+		Key:  []byte(`8e03978e-40d5-43e8-bc93-6894a57f9324`), Print: []byte("1nQ0kmz7XJqk4e2fZ"),
+	},
+	"trigger-least": {Kind: record.Trigger, Account: []byte("demo"), User: []byte("alice"), Key: []byte(`"\~`), Print: []byte("1")},
+	"config": {
+		Kind:   record.Configure,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 524288, MaxPending: 1000, OutcomesKeep: 3600000, MaxKeys: 1000000, KeysKeep: 86400000},
+	},
+}
+
+func goldenFile(t *testing.T, version int, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "v1", name))
+	data, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("v%d", version), name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,16 +72,33 @@ func goldenFile(t *testing.T, name string) []byte {
 }
 
 func TestGoldenLines(t *testing.T) {
-	for name, want := range golden {
-		line := goldenFile(t, name+".json")
-		if got := want.AppendTo(nil); string(got) != string(line) {
-			t.Errorf("%s is written as\n%s, the promise is\n%s", name, got, line)
+	for version, records := range golden {
+		for name, want := range records {
+			checkLine(t, version, name, want)
 		}
+	}
+}
+
+// checkLine sees to it that a record is written and read as its file says, in its version and in newer ones, and is not read in older ones.
+func checkLine(t *testing.T, version int, name string, want record.Record) {
+	t.Helper()
+	line := goldenFile(t, version, name+".json")
+	if got := want.AppendTo(nil); string(got) != string(line) {
+		t.Errorf("%s is written as\n%s, the promise is\n%s", name, got, line)
+	}
+	if got := want.Version(); got != version {
+		t.Errorf("%s is said to need version %d, not %d", name, got, version)
+	}
+	for v := 1; v <= record.Version; v++ {
 		var got record.Record
-		if err := got.Decode(line); err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else if d := diff(want, got); d != "" {
-			t.Errorf("%s is read differently: %s", name, d)
+		err := got.Decode(line, v)
+		switch {
+		case v < version && err == nil:
+			t.Errorf("%s is read in version %d, which does not know it", name, v)
+		case v >= version && err != nil:
+			t.Errorf("%s in version %d: %v", name, v, err)
+		case v >= version && diff(want, got) != "":
+			t.Errorf("%s is read differently in version %d: %s", name, v, diff(want, got))
 		}
 	}
 }
@@ -72,15 +106,21 @@ func TestGoldenLines(t *testing.T) {
 // A whole message, as `nats stream get` shows it: headers, an empty line, the payload. It must
 // never change either, for the reason given at golden.
 func TestGoldenMessage(t *testing.T) {
-	batch := record.Batch{Writer: "w0K3fQ9aZx7L", Number: 42, Time: 1767225600123}
-	for _, name := range []string{"register", "trigger", "tick"} {
+	for version := range golden {
+		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) { checkMessage(t, version) })
+	}
+}
+
+func checkMessage(t *testing.T, version int) {
+	batch := record.Batch{Version: version, Writer: "w0K3fQ9aZx7L", Number: 42, Time: 1767225600123}
+	records := []record.Record{golden1["register"], golden[version]["trigger"], golden1["tick"]}
+	for i := range records {
 		if batch.Count++; batch.Count > 1 {
 			batch.Payload = append(batch.Payload, '\n')
 		}
-		r := golden[name]
-		batch.Payload = r.AppendTo(batch.Payload)
+		batch.Payload = records[i].AppendTo(batch.Payload)
 	}
-	want := string(goldenFile(t, "message.txt"))
+	want := string(goldenFile(t, version, "message.txt"))
 	if got := message(batch.Header(), batch.Payload); got != want {
 		t.Errorf("the message is written as\n%s\nthe promise is\n%s", got, want)
 	}

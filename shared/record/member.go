@@ -1,7 +1,7 @@
 package record
 
 // member is a set of the members of a line.
-type member uint16
+type member uint32
 
 const (
 	mType member = 1 << iota
@@ -17,17 +17,24 @@ const (
 	mMaxUserBytes
 	mMaxPending
 	mOutcomesKeep
+	mKey
+	mPrint
+	mMaxKeys
+	mKeysKeep
 )
 
-// memberNames are the members in the order in which they are written.
+// memberNames are the names of the members.
 var memberNames = [...]string{
 	"type", "account", "user", "module", "bot", "redirect", "wait_ms", "vars", "trace",
 	"machine", "max_user_bytes", "max_pending", "outcomes_keep_ms",
+	"key", "print", "max_keys", "keys_keep_ms",
 }
 
 const (
 	whose  = mAccount | mUser
 	limits = mMachine | mMaxUserBytes | mMaxPending | mOutcomesKeep
+
+	since2 = mKey | mPrint | mMaxKeys | mKeysKeep // members that version 1 does not have
 )
 
 // mandatory and allowed are the members of each kind; allowed are those besides the mandatory ones.
@@ -37,10 +44,10 @@ var (
 		Tick: mType, Configure: mType | limits,
 	}
 	optional = [...]member{
-		Trigger:  mModule | mBot | mRedirect | mWait | mVars | mTrace,
+		Trigger:  mModule | mBot | mRedirect | mWait | mVars | mTrace | mKey | mPrint,
 		Register: mModule | mBot | mVars | mTrace,
 		Delete:   mTrace,
-		Tick:     0, Configure: 0,
+		Tick:     0, Configure: mMaxKeys | mKeysKeep,
 	}
 )
 
@@ -73,6 +80,14 @@ func memberOf(name []byte) member {
 		return mMaxPending
 	case "outcomes_keep_ms":
 		return mOutcomesKeep
+	case "key":
+		return mKey
+	case "print":
+		return mPrint
+	case "max_keys":
+		return mMaxKeys
+	case "keys_keep_ms":
+		return mKeysKeep
 	}
 	return 0
 }

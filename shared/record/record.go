@@ -19,8 +19,8 @@
 // shared: different values can be used at once, one value cannot.
 package record
 
-// Version is the format this code writes. A reader refuses versions it does not know.
-const Version = 1
+// Version is the newest format that this code knows; it reads and writes all from 1 on. A reader refuses those it does not know.
+const Version = 2
 
 // Limits of the format. They keep one entry from doing harm further down (a key too long for the
 // store, a time that overflows); what a customer may send is far below.
@@ -29,6 +29,8 @@ const (
 	MaxWait      = 1_000_000_000_000 // milliseconds
 	MaxDepth     = 64                // levels of nesting in a line; the record is level 1
 	MaxWriter    = 64                // bytes of a writer's name
+	MaxKeyBytes  = 255               // bytes of an idempotency key, visible ASCII
+	MaxPrint     = 64                // bytes of a request's fingerprint, visible ASCII
 )
 
 // Kind says what a record asks the machine to do.
@@ -68,6 +70,8 @@ type Record struct {
 	Wait      int64  // Trigger: milliseconds of stream time before the redirect
 	Vars      []Var  // Trigger, Register; no name twice
 	Trace     []byte // Trigger, Register, Delete: W3C traceparent, empty = none
+	Key       []byte // Trigger: idempotency key, empty = none. Version 2
+	Print     []byte // Trigger: fingerprint of the request, with Key and only with it. Version 2
 	Limits    Limits // Configure
 }
 
@@ -81,4 +85,6 @@ type Limits struct {
 	MaxUserBytes int64 // names and values of one user's variables together
 	MaxPending   int   // delayed redirects that one user may have outstanding
 	OutcomesKeep int64 // milliseconds an outcome can be asked for after it is final
+	MaxKeys      int64 // idempotency keys that the partition remembers at once; 0 = none. Version 2
+	KeysKeep     int64 // milliseconds a key is remembered; with MaxKeys and only with it. Version 2
 }

@@ -16,7 +16,7 @@ func diff(want, got record.Record) string { return cmp.Diff(want, got, cmpopts.E
 func decode(t *testing.T, line string) record.Record {
 	t.Helper()
 	var r record.Record
-	if err := r.Decode([]byte(line)); err != nil {
+	if err := r.Decode([]byte(line), record.Version); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
 	return r
@@ -35,7 +35,7 @@ func TestDecodeTakesAnyOrderAndSpelling(t *testing.T) {
 
 func TestDecodeForgetsTheRecordBefore(t *testing.T) {
 	r := decode(t, typical)
-	if err := r.Decode([]byte(`{"type":"tick"}`)); err != nil {
+	if err := r.Decode([]byte(`{"type":"tick"}`), record.Version); err != nil {
 		t.Fatal(err)
 	}
 	if d := diff(record.Record{Kind: record.Tick}, r); d != "" {
@@ -104,6 +104,21 @@ func TestDecodeRefuses(t *testing.T) {
 		{head + `,"vars":{"a":1,"b":2,"\u0061":3}}`, `variable "a" twice`},
 		{head + `,"vars":{"a":"` + "\xff" + `"}}`, `invalid UTF-8 in a string at byte 56`},
 		{head + `,"vars":{"a":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}}`, `nesting over 64 levels at byte 117`},
+		{head + `,"key":"k"}`, `key without print or print without key`},
+		{head + `,"print":"p"}`, `key without print or print without key`},
+		{head + `,"key":"","print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":"a b","print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":"\u007f","print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":"é","print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":1,"print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":"` + strings.Repeat("k", record.MaxKeyBytes+1) + `","print":"p"}`, `member key has a wrong type or is out of bounds`},
+		{head + `,"key":"k","print":"` + strings.Repeat("p", record.MaxPrint+1) + `"}`, `member print has a wrong type or is out of bounds`},
+		{`{"type":"register","account":"a","user":"u","key":"k","print":"p"}`, `register with key, print`},
+		{config + `,"max_keys":1}`, `max_keys without keys_keep_ms or keys_keep_ms without max_keys`},
+		{config + `,"keys_keep_ms":1}`, `max_keys without keys_keep_ms or keys_keep_ms without max_keys`},
+		{config + `,"max_keys":0}`, `member max_keys has a wrong type or is out of bounds`},
+		{config + `,"max_keys":2147483648}`, `member max_keys has a wrong type or is out of bounds`},
+		{config + `,"keys_keep_ms":0}`, `member keys_keep_ms has a wrong type or is out of bounds`},
 		{`{"type":"config","machine":0}`, `member machine has a wrong type or is out of bounds`},
 		{`{"type":"config","machine":2147483648}`, `member machine has a wrong type or is out of bounds`},
 		{`{"type":"config","max_user_bytes":-1}`, `member max_user_bytes has a wrong type or is out of bounds`},
@@ -111,7 +126,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"type":"config","outcomes_keep_ms":1000000000001}`, `member outcomes_keep_ms has a wrong type or is out of bounds`},
 	} {
 		var r record.Record
-		err := r.Decode([]byte(c.line))
+		err := r.Decode([]byte(c.line), record.Version)
 		if err == nil {
 			t.Errorf("%.120s: accepted", c.line)
 		} else if got, want := err.Error(), "decode record: "+c.err; got != want {
@@ -125,6 +140,7 @@ func TestDecodeAtItsBounds(t *testing.T) {
 	for _, line := range []string{
 		`{"type":"trigger","account":"a","user":"` + strings.Repeat("u", record.MaxTextBytes) + `"}`,
 		head + `,"wait_ms":1000000000000}`,
+		head + `,"key":"` + strings.Repeat("!", record.MaxKeyBytes) + `","print":"` + strings.Repeat("~", record.MaxPrint) + `"}`,
 		head + `,"module":9223372036854775807,"redirect":true}`,
 		head + `,"vars":{"a":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}}`,
 		head + `,"vars":{},"bot":"` + "\x7f\u0080" + `"}`,
@@ -147,7 +163,7 @@ func TestDoubleVariables(t *testing.T) {
 			}
 			var r record.Record
 			want := fmt.Sprintf("decode record: variable \"v%d\" twice", first)
-			if err := r.Decode([]byte(withVars(n, first, second))); err == nil || err.Error() != want {
+			if err := r.Decode([]byte(withVars(n, first, second)), record.Version); err == nil || err.Error() != want {
 				t.Errorf("%d variables, double at %d: %v, want %s", n, second, err, want)
 			}
 		}
@@ -171,7 +187,7 @@ func TestErrorsDoNotQuoteValues(t *testing.T) {
 		`{"type":"trigger","vars":{"a":"secret","a":"secret"}}`, `{"secret":1}`, `{"type":"trigger","module":"secret"}`,
 	} {
 		var r record.Record
-		if err := r.Decode([]byte(line)); err == nil || strings.Contains(err.Error(), "secret") {
+		if err := r.Decode([]byte(line), record.Version); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
@@ -182,9 +198,10 @@ func TestAppendToWritesOnlyWhatTheKindHas(t *testing.T) {
 	full := record.Record{
 		Account: []byte("a"), User: []byte("u"), Bot: []byte("b"), Module: 1, HasModule: true, Redirect: true, Wait: 2,
 		Vars: []record.Var{{[]byte("v"), []byte("1")}}, Trace: []byte("t"), Limits: record.Limits{Machine: 1, MaxUserBytes: 2, MaxPending: 3, OutcomesKeep: 4},
+		Key: []byte("k"), Print: []byte("p"),
 	}
 	for kind, want := range map[record.Kind]string{
-		record.Trigger:   `{"type":"trigger","account":"a","user":"u","module":1,"bot":"b","redirect":true,"wait_ms":2,"vars":{"v":1},"trace":"t"}`,
+		record.Trigger:   `{"type":"trigger","key":"k","print":"p","account":"a","user":"u","module":1,"bot":"b","redirect":true,"wait_ms":2,"vars":{"v":1},"trace":"t"}`,
 		record.Register:  `{"type":"register","account":"a","user":"u","module":1,"bot":"b","vars":{"v":1},"trace":"t"}`,
 		record.Delete:    `{"type":"delete","account":"a","user":"u","trace":"t"}`,
 		record.Tick:      `{"type":"tick"}`,
@@ -206,7 +223,7 @@ func TestAppendToOfNonsenseIsRefused(t *testing.T) {
 		{Kind: record.Trigger, Account: []byte("a"), User: []byte("u"), Wait: -1},
 	} {
 		var got record.Record
-		if line := r.AppendTo(nil); got.Decode(line) == nil {
+		if line := r.AppendTo(nil); got.Decode(line, record.Version) == nil {
 			t.Errorf("%s: accepted", line)
 		}
 	}
@@ -215,7 +232,7 @@ func TestAppendToOfNonsenseIsRefused(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	line, buf := []byte(typical), make([]byte, 0, 1024)
 	r := decode(t, typical)
-	if n := testing.AllocsPerRun(100, func() { _ = r.Decode(line) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = r.Decode(line, record.Version) }); n != 0 {
 		t.Errorf("Decode: %v allocations", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { buf = r.AppendTo(buf[:0]) }); n != 0 {

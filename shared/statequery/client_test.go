@@ -70,7 +70,7 @@ func TestAskIsAnswered(t *testing.T) {
 		asked = req
 		return &Reply{Applied: 7, Known: []bool{true, false}}
 	})
-	want := Request{Check: []User{{"demo", "alice"}, {"demo", "nobody"}}, WaitMillis: 80}
+	want := Request{Check: []Check{{Account: "demo", User: "alice"}, {Account: "demo", User: "nobody"}}, WaitMillis: 80}
 	reply, err := client.Ask(t.Context(), partition, want)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,8 @@ func TestMalformedRepliesAreErrors(t *testing.T) {
 	if err := owner.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	check := Request{Check: []User{{"demo", "alice"}}}
+	check := Request{Check: []Check{{Account: "demo", User: "alice"}}}
+	keyed := Request{Check: []Check{{"demo", "alice", "k"}}}
 	outcome := Request{Outcome: &OutcomeOf{Account: "demo", ID: "3-1-0"}}
 	for _, c := range []struct {
 		req   Request
@@ -170,6 +171,7 @@ func TestMalformedRepliesAreErrors(t *testing.T) {
 	}{
 		{check, ``}, {check, `{`}, {check, `[]`}, {check, `{"applied":-1}`}, {check, `{"applied":1}x`},
 		{check, `{"applied":1}`}, {check, `{"applied":1,"known":[true,true]}`}, {check, `{"applied":1,"error":"behind"}`},
+		{keyed, `{"applied":1,"known":[true]}`}, {keyed, `{"applied":1,"known":[true],"keys":[{},{}]}`},
 		{outcome, `{"applied":1}`}, {Request{Status: &StatusOf{}}, `{"applied":1}`},
 	} {
 		reply = c.reply

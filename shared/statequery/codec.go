@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/triggerd/triggerd/shared/record"
 )
 
 // Bounds of a request. Both sides hold to them: a Client refuses to send what DecodeRequest would refuse.
@@ -17,6 +20,7 @@ const (
 	MaxDeadLetters  = 1000
 	MaxAccountBytes = 256
 	MaxUserBytes    = 256
+	MaxKeyBytes     = record.MaxKeyBytes
 	MaxIDBytes      = 256
 	MaxWait         = 30 * time.Second
 )
@@ -99,6 +103,8 @@ func (r *Reply) fits(req Request) error {
 	switch {
 	case len(req.Check) > 0 && final && len(r.Known) != len(req.Check):
 		return fmt.Errorf("%w: %d answers to %d checks", ErrMalformed, len(r.Known), len(req.Check))
+	case final && len(r.Keys) != len(req.Check) && slices.ContainsFunc(req.Check, Check.keyed):
+		return fmt.Errorf("%w: %d keys in the answer to %d checks", ErrMalformed, len(r.Keys), len(req.Check))
 	case req.Outcome != nil && r.Error == "" && r.Outcome == nil:
 		return fmt.Errorf("%w: neither outcome nor error", ErrMalformed)
 	case req.Status != nil && r.Error == "" && r.Status == nil:
@@ -159,6 +165,19 @@ func (u *User) check() error {
 	return checkText("user", u.User, MaxUserBytes)
 }
 
+func (c Check) keyed() bool { return c.Key != "" }
+
+func (c *Check) check() error {
+	u := User{c.Account, c.User}
+	if err := u.check(); err != nil {
+		return err
+	}
+	if len(c.Key) > MaxKeyBytes || !record.Visible(c.Key) {
+		return refuse("key is not of at most %d visible ASCII characters", MaxKeyBytes)
+	}
+	return nil
+}
+
 func (o *OutcomeOf) check() error {
 	if err := checkText("account", o.Account, MaxAccountBytes); err != nil {
 		return err
@@ -173,8 +192,8 @@ func (d *DeadLettersOf) check() error {
 	return checkText("account", d.Account, MaxAccountBytes)
 }
 
-// Valid reports whether u can be asked for: both names present, within their lengths, UTF-8 without control characters.
-func (u User) Valid() bool { return u.check() == nil }
+// Valid reports whether c can be asked for: both names present, within their lengths, UTF-8 without control characters, and no key or a proper one.
+func (c Check) Valid() bool { return c.check() == nil }
 
 // checkText refuses what could not travel unharmed: encoding/json replaces invalid UTF-8, which would ask for another user.
 func checkText(field, s string, limit int) error {

@@ -15,10 +15,13 @@ func ptr[T any](v T) *T { return &v }
 // not the names, not what is left out, and not the characters of a variable's value.
 var goldenRequests = map[string]Request{
 	`{"check":[{"account":"demo","user":"alice"},{"account":"demo","user":"b\"<ö>&"}]}`: {
-		Check: []User{{"demo", "alice"}, {"demo", `b"<ö>&`}},
+		Check: []Check{{"demo", "alice", ""}, {"demo", `b"<ö>&`, ""}},
+	},
+	`{"check":[{"account":"demo","user":"alice","key":"\"<order-17>~\\"},{"account":"demo","user":"bob"}],"wait_ms":80}`: {
+		Check: []Check{{"demo", "alice", `"<order-17>~\`}, {"demo", "bob", ""}}, WaitMillis: 80,
 	},
 	`{"check":[{"account":"demo","user":"alice"}],"wait_ms":80}`: {
-		Check: []User{{"demo", "alice"}}, WaitMillis: 80,
+		Check: []Check{{"demo", "alice", ""}}, WaitMillis: 80,
 	},
 	`{"user":{"account":"demo","user":"alice"},"wait_seq":17,"wait_ms":5000}`: {
 		User: &User{"demo", "alice"}, WaitSeq: 17, WaitMillis: 5000,
@@ -62,10 +65,13 @@ func TestGoldenRequests(t *testing.T) {
 // As for the requests; the raw values show that "kept as sent" holds on this way too.
 var goldenReplies = map[string]Reply{
 	`{"applied":10482,"known":[true,false]}`: {Applied: 10482, Known: []bool{true, false}},
-	`{"applied":10482}`:                      {Applied: 10482},
-	`{"applied":0,"error":"not_found"}`:      {Error: WordNotFound},
-	`{"applied":0,"error":"expired"}`:        {Error: WordExpired},
-	`{"applied":0,"error":"bad_request"}`:    {Error: WordBadRequest},
+	`{"applied":3,"known":[true,true],"keys":[{"trigger_id":"7-10482-3","print":"1nQ0kmz7XJqk4e2fZ"},{}],"keys_full":true}`: {
+		Applied: 3, Known: []bool{true, true}, Keys: []KnownKey{{"7-10482-3", "1nQ0kmz7XJqk4e2fZ"}, {}}, KeysFull: true,
+	},
+	`{"applied":10482}`:                   {Applied: 10482},
+	`{"applied":0,"error":"not_found"}`:   {Error: WordNotFound},
+	`{"applied":0,"error":"expired"}`:     {Error: WordExpired},
+	`{"applied":0,"error":"bad_request"}`: {Error: WordBadRequest},
 	`{"applied":3,"known":[true,false],"error":"behind"}`: {
 		Applied: 3, Known: []bool{true, false}, Error: WordBehind,
 	},
@@ -145,6 +151,9 @@ func TestRefusedRequests(t *testing.T) {
 		"no user":                     `{"check":[{"account":"a","user":"u"},{"account":"a"}]}`,
 		"account too long":            `{"user":{"account":"` + long + `","user":"u"}}`,
 		"user too long":               `{"check":[{"account":"a","user":"` + long + `"}]}`,
+		"key of a space":              `{"check":[{"account":"a","user":"u","key":"a b"}]}`,
+		"key too long":                `{"check":[{"account":"a","user":"u","key":"` + long + `"}]}`,
+		"key of a user asked for":     `{"user":{"account":"a","user":"u","key":"k"}}`,
 		"control character":           `{"user":{"account":"a","user":"u\u0000"}}`,
 		"delete character":            `{"user":{"account":"a\u007f","user":"u"}}`,
 		"not UTF-8":                   "{\"user\":{\"account\":\"a\",\"user\":\"\xff\"}}",
@@ -173,9 +182,9 @@ func TestRefusedRequests(t *testing.T) {
 
 // The longest names, each character doubled by an escape, still make a request that travels if the caller heeds MaxRequestBytes.
 func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
-	many := make([]User, MaxChecks)
+	many := make([]Check, MaxChecks)
 	for i := range many {
-		many[i] = User{strings.Repeat(`"`, MaxAccountBytes), strings.Repeat(`\`, MaxUserBytes)}
+		many[i] = Check{Account: strings.Repeat(`"`, MaxAccountBytes), User: strings.Repeat(`\`, MaxUserBytes)}
 	}
 	for name, req := range map[string]Request{
 		"nothing":   {},

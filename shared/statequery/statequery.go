@@ -13,7 +13,8 @@
 // A positive answer is true as of the reply's Applied sequence. A negative one (a user not known, a record not found)
 // is final: the owner has applied everything that was in the log when it was asked. Where it could not get that far in the time it
 // was given, the reply says [WordBehind]; then what it affirms holds, and what it denies means "not known yet".
-// A Check with WaitMillis 0 is answered at once and is never held up by the users in it that are not known.
+// A Check with WaitMillis 0 is answered at once and is never held up by what in it is not known. That a key is known no more, or that there is no room
+// for another one, is judged by stream time or by the owner's clock, whichever is later, as if a message came now.
 //
 // # Failure
 //
@@ -39,9 +40,16 @@ type User struct {
 	User    string `json:"user"`    // 1–MaxUserBytes bytes
 }
 
+// Check names a user, and perhaps an idempotency key of theirs.
+type Check struct {
+	Account string `json:"account"`
+	User    string `json:"user"`
+	Key     string `json:"key,omitempty"` // 1–MaxKeyBytes visible ASCII characters; empty = none
+}
+
 // Request asks exactly one question: Check, User, Outcome, DeadLetters or Status; or none of them, and only waits for WaitSeq.
 type Request struct {
-	Check       []User         `json:"check,omitempty"`        // are these users known? 1–MaxChecks
+	Check       []Check        `json:"check,omitempty"`        // are these users, and their keys, known? 1–MaxChecks
 	User        *User          `json:"user,omitempty"`         // the user's state
 	Outcome     *OutcomeOf     `json:"outcome,omitempty"`      // what became of a record
 	DeadLetters *DeadLettersOf `json:"dead_letters,omitempty"` // the account's newest poison records
@@ -81,11 +89,19 @@ const (
 type Reply struct {
 	Applied     uint64       `json:"applied"`
 	Known       []bool       `json:"known,omitempty"`        // Check: in the order asked, as many as asked
+	Keys        []KnownKey   `json:"keys,omitempty"`         // Check with a key in it: the same
+	KeysFull    bool         `json:"keys_full,omitempty"`    // Check with a key in it: there is no room for one that is not known
 	User        *UserState   `json:"user,omitempty"`         // nil with User asked: not known
 	Outcome     *Outcome     `json:"outcome,omitempty"`      // Outcome
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"` // DeadLetters: newest first
 	Status      *Status      `json:"status,omitempty"`       // Status
 	Error       string       `json:"error,omitempty"`        // one of the words above, or empty
+}
+
+// KnownKey is what an idempotency key stands for; empty if it is not known, or was not asked for.
+type KnownKey struct {
+	TriggerID string `json:"trigger_id,omitempty"` // the first trigger that came with it
+	Print     string `json:"print,omitempty"`      // fingerprint of that trigger's request
 }
 
 // UserState is a user as GET /v1/users shows it.

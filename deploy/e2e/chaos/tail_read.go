@@ -45,7 +45,7 @@ func (d *disaster) triggersOf(seq uint64, header map[string][]string, payload []
 	}
 	return triggers, batch.Lines(func(index int, line []byte) error {
 		var r record.Record
-		if err := r.Decode(line); err != nil || r.Kind != record.Trigger {
+		if err := r.Decode(line, batch.Version); err != nil || r.Kind != record.Trigger {
 			return err
 		}
 		id := record.ID{Partition: d.p, Position: record.Position{Seq: seq, Index: uint32(index)}}

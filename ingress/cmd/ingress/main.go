@@ -1,12 +1,14 @@
-// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb keys makes a signing key with its JWKS, and token
-// issues tokens.
+// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb keys makes a signing key with its JWKS, token
+// issues tokens, and limit says what one account may send.
 //
 //	ingress keys -dir keys
 //	ingress -nats-url nats://127.0.0.1:4222 -keys-file keys/jwks.json
 //	ingress token -signing-key keys/signing.pem -account demo -scope "trigger runtime" -ttl 24h
+//	ingress limit -nats-url nats://127.0.0.1:4222 -account demo -rate 500 -burst 1000
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -20,6 +22,8 @@ func main() {
 		switch os.Args[1] {
 		case "keys":
 			os.Exit(ingress.KeysCommand(os.Args[2:], os.Stdout, os.Stderr))
+		case "limit":
+			os.Exit(ingress.LimitCommand(context.Background(), os.Args[2:], os.Environ(), os.Stdout, os.Stderr))
 		case "token":
 			os.Exit(ingress.TokenCommand(os.Args[2:], os.Stdout, os.Stderr))
 		}

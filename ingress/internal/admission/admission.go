@@ -173,13 +173,32 @@ func New(cfg Config, deps Deps) (*Admission, error) {
 // User says whether the account has the user. It never takes longer than Config.Timeout, nor beyond ctx's end (Unverified then).
 // The strings may be backed by a buffer that is reused once User has returned.
 func (a *Admission) User(ctx context.Context, p int, account, user string) Verdict {
-	who := statequery.User{Account: account, User: user}
-	if a.cache.has(who) {
+	if a.cache.has(statequery.User{Account: account, User: user}) {
 		return Known
 	}
-	r := a.ask(ctx, p, who)
+	r := a.ask(ctx, p, statequery.Check{Account: account, User: user})
 	a.metrics.checks[r].Inc()
 	return r.verdict()
+}
+
+// Prior is what an idempotency key stands for already.
+type Prior struct {
+	TriggerID string // the first trigger that came with it; empty: none that is known of
+	Print     string // fingerprint of that trigger's request
+	NoRoom    bool   // there is none, and the partition has no room for another key
+	Final     bool   // everything was applied that was in the log when the question came; else the machine judges
+}
+
+// Keyed is User for a trigger with an idempotency key, about which it asks as well, always. The key's answer counts before the user's. What it
+// does not know of a key, because the owner is away or behind, the machine finds out.
+func (a *Admission) Keyed(ctx context.Context, p int, account, user, key string) (Verdict, Prior) {
+	cached := a.cache.has(statequery.User{Account: account, User: user})
+	found := a.askPatiently(ctx, p, statequery.Check{Account: account, User: user, Key: key})
+	if cached {
+		return Known, found.prior
+	}
+	a.metrics.checks[found.result].Inc()
+	return found.result.verdict(), found.prior
 }
 
 // Learn tells the cache that the user exists (a PUT was applied).
@@ -202,21 +221,50 @@ func (a *Admission) Close() {
 	a.wg.Wait()
 }
 
+// finding is what asking gave.
+type finding struct {
+	result result
+	prior  Prior
+}
+
 // ask finds the verdict on a user that is not cached.
-func (a *Admission) ask(ctx context.Context, p int, who statequery.User) result {
-	if p < 0 || p >= len(a.partitions) || !who.Valid() {
-		return invalid // asking for it would spoil the question of all who travel with it
+func (a *Admission) ask(ctx context.Context, p int, who statequery.Check) result {
+	part, ok := a.partition(p, who)
+	if !ok {
+		return invalid
 	}
-	part, start := a.partitions[p], time.Now()
-	r := part.ask(ctx, &part.quick, who)
-	if r != unsure {
+	start := time.Now()
+	if r := part.ask(ctx, &part.quick, who).result; r != unsure {
 		return r
 	}
 	left, cancel := context.WithDeadline(ctx, start.Add(a.cfg.Timeout))
 	defer cancel()
-	r = part.ask(left, &part.patient, who)
-	if r == cancelled && ctx.Err() == nil || r == unsure {
-		return behind
+	return timely(ctx, part.ask(left, &part.patient, who)).result
+}
+
+// askPatiently finds out about a key, most likely a new one: a negative that the owner would have to wait with in any case.
+func (a *Admission) askPatiently(ctx context.Context, p int, who statequery.Check) finding {
+	part, ok := a.partition(p, who)
+	if !ok {
+		return finding{result: invalid}
 	}
-	return r
+	left, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	return timely(ctx, part.ask(left, &part.patient, who))
+}
+
+// partition is where to ask; not ok if asking would spoil the question of all who travel with it.
+func (a *Admission) partition(p int, who statequery.Check) (part *partition, ok bool) {
+	if p < 0 || p >= len(a.partitions) || !who.Valid() {
+		return nil, false
+	}
+	return a.partitions[p], true
+}
+
+// timely says what an answer is that did not come in time, or not far enough.
+func timely(ctx context.Context, found finding) finding {
+	if found.result == cancelled && ctx.Err() == nil || found.result == unsure {
+		found.result = behind
+	}
+	return found
 }

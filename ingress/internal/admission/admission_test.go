@@ -22,7 +22,7 @@ func TestKnownUserIsAskedForOnce(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Admission, o *owner) {
 		first := ask(t.Context(), a, "alice")
 		q := o.next()
-		if q.p != 1 || q.req.WaitMillis != 0 || !slices.Equal(q.req.Check, []statequery.User{{Account: "demo", User: "alice"}}) {
+		if q.p != 1 || q.req.WaitMillis != 0 || !slices.Equal(q.req.Check, []statequery.Check{{Account: "demo", User: "alice"}}) {
 			t.Errorf("asked %d for %+v", q.p, q.req)
 		}
 		q.knows("alice")

@@ -53,24 +53,24 @@ func newPartition(a *Admission, p int) *partition {
 }
 
 // ask joins a gathering of the lane, or starts one, and waits for its answer.
-func (pt *partition) ask(ctx context.Context, l *lane, who statequery.User) result {
+func (pt *partition) ask(ctx context.Context, l *lane, who statequery.Check) finding {
 	g, slot, r := pt.join(l, who)
 	if g == nil {
-		return r
+		return finding{result: r}
 	}
 	select {
 	case <-g.done:
-		return g.result(slot)
+		return g.finding(slot)
 	case <-ctx.Done():
-		return cancelled
+		return finding{result: cancelled}
 	}
 }
 
 // join finds a place for who. Without one (nil) it says why.
-func (pt *partition) join(l *lane, who statequery.User) (*gathering, int, result) {
+func (pt *partition) join(l *lane, who statequery.Check) (*gathering, int, result) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	if !pt.admit(l) {
+	if !pt.admit() {
 		return nil, 0, skipped
 	}
 	if l.running < l.most {
@@ -92,15 +92,15 @@ func (pt *partition) join(l *lane, who statequery.User) (*gathering, int, result
 	return g, g.add(who), 0
 }
 
-// admit passes the question, unless the breaker says no. The first quick question after the breaker's time becomes the probe.
-func (pt *partition) admit(l *lane) bool {
+// admit passes the question, unless the breaker says no. The first question after the breaker's time becomes the probe.
+func (pt *partition) admit() bool {
 	switch {
 	case pt.done:
 		return false
 	case pt.state == closed:
 		return true
 	}
-	if pt.state == halfOpen || l != &pt.quick || pt.busy() || time.Now().Before(pt.retryAt) {
+	if pt.state == halfOpen || pt.busy() || time.Now().Before(pt.retryAt) {
 		return false
 	}
 	pt.state = halfOpen
@@ -137,36 +137,36 @@ func (pt *partition) next(l *lane) *gathering {
 // Config.Breaker after the callers have given up, because a late answer is still good for the cache.
 func (pt *partition) send(l *lane, g *gathering) {
 	cfg := &pt.a.cfg
-	users := pt.seal(g)
-	tokens := pt.tokens(users)
+	checks := pt.seal(g)
+	tokens := pt.tokens(checks)
 	ctx, cancel := context.WithTimeout(pt.a.ctx, cfg.Timeout+cfg.Breaker)
 	defer cancel()
 	trip := time.AfterFunc(cfg.Timeout, func() { pt.trip(g) })
 	start := time.Now()
-	reply, err := pt.a.asker.Ask(ctx, pt.p, statequery.Request{Check: users, WaitMillis: min(l.wait, statequery.MaxWait).Milliseconds()})
+	reply, err := pt.a.asker.Ask(ctx, pt.p, statequery.Request{Check: checks, WaitMillis: min(l.wait, statequery.MaxWait).Milliseconds()})
 	trip.Stop()
-	pt.a.metrics.asked(len(users), time.Since(start))
-	if !answers(reply, err, len(users)) {
+	pt.a.metrics.asked(len(checks), time.Since(start))
+	if !answers(reply, err, len(checks)) {
 		pt.trip(g)
 		return
 	}
-	pt.remember(users, tokens, reply.Known)
-	g.finish(reply.Known, err == nil)
+	pt.remember(checks, tokens, reply.Known)
+	g.finish(reply, err == nil)
 	pt.heal()
 }
 
-// seal reads g's users under the mutex, which whoever added the last one has held. Nobody can join any more: g is in no lane's
+// seal reads g's checks under the mutex, which whoever added the last one has held. Nobody can join any more: g is in no lane's
 // waiting list.
-func (pt *partition) seal(g *gathering) []statequery.User {
+func (pt *partition) seal(g *gathering) []statequery.Check {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	return g.users
+	return g.checks
 }
 
-func (pt *partition) tokens(users []statequery.User) []uint64 {
-	tokens := make([]uint64, len(users))
-	for i := range users {
-		tokens[i] = pt.a.cache.token(users[i])
+func (pt *partition) tokens(checks []statequery.Check) []uint64 {
+	tokens := make([]uint64, len(checks))
+	for i := range checks {
+		tokens[i] = pt.a.cache.token(userOf(checks[i]))
 	}
 	return tokens
 }
@@ -176,17 +176,21 @@ func answers(reply statequery.Reply, err error, n int) bool {
 	return (err == nil || errors.Is(err, statequery.ErrBehind)) && len(reply.Known) == n
 }
 
-func (pt *partition) remember(users []statequery.User, tokens []uint64, known []bool) {
-	for i := range users {
+func (pt *partition) remember(checks []statequery.Check, tokens []uint64, known []bool) {
+	for i := range checks {
 		if known[i] {
-			pt.a.cache.put(users[i], tokens[i])
+			pt.a.cache.put(userOf(checks[i]), tokens[i])
 		}
 	}
 }
 
+func userOf(c statequery.Check) statequery.User {
+	return statequery.User{Account: c.Account, User: c.User}
+}
+
 // trip opens the breaker and lets everyone go who waits for this partition, those of g first.
 func (pt *partition) trip(g *gathering) {
-	g.finish(nil, false)
+	g.finish(statequery.Reply{}, false)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if pt.state != open {
@@ -209,7 +213,7 @@ func (pt *partition) heal() {
 func (pt *partition) release() {
 	for _, l := range []*lane{&pt.quick, &pt.patient} {
 		for _, g := range l.waiting {
-			g.finish(nil, false)
+			g.finish(statequery.Reply{}, false)
 		}
 		l.waiting = nil
 	}

@@ -10,8 +10,8 @@
 // # Ordering
 //
 // Calls for one account and partition enter the log in the order in which they were made (a later call begins after an
-// earlier one has begun, in the same goroutine or ordered otherwise). Accounts take turns, record by record; what AppendBulk
-// brings comes after them all. A batch is sent when nothing is in flight, at once and however small it is; what comes meanwhile is the next batch.
+// earlier one has begun, in the same goroutine or ordered otherwise). Accounts take turns, record by record, so a record waits for at most one of each other account, however
+// many those have waiting; what AppendBulk brings comes after them all. A batch is sent when nothing is in flight, at once and however small it is; what comes meanwhile is the next batch.
 //
 // # Exactly once
 //
@@ -30,7 +30,7 @@
 // # Memory
 //
 // Append copies the line before it is sent; once Append has returned the caller may reuse it, whatever was returned. The
-// queues are bounded in records and bytes.
+// queues are bounded in records and bytes. An account may have as much of a queue as is left for everybody else.
 //
 // # Concurrency
 //

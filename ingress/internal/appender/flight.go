@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/record"
 )
 
 // flight is a batch from the moment it is packed until its fate is known. The partition's goroutine owns it.
@@ -18,6 +20,7 @@ type flight struct {
 	number    uint64
 	calls     []*call // nil: answered already
 	payload   []byte
+	version   int // of the format: the lowest that can say what is in payload
 	msg       nats.Msg
 	since     time.Time // first sent
 	attempts  int
@@ -26,6 +29,17 @@ type flight struct {
 	lost      uint64        // the appender's count of lost connections at the last attempt
 	unsure    bool          // an attempt may have reached the log although nobody said so
 	stillborn error         // why the client took nothing of the first attempt
+}
+
+// add copies c's line into the batch; its memory is the caller's again.
+func (f *flight) add(c *call) {
+	c.state, c.number, c.index = sent, f.number, uint32(len(f.calls))
+	if len(f.calls) > 0 {
+		f.payload = append(f.payload, '\n')
+	}
+	f.payload = append(f.payload, c.line...)
+	f.version = max(f.version, record.TriggerVersion(c.line))
+	f.calls = append(f.calls, c)
 }
 
 // verdict is what an answer says of an attempt.

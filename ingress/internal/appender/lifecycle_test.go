@@ -29,8 +29,8 @@ func TestRecordTooLargeForTheLog(t *testing.T) {
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {
 	for what, cfg := range map[string]appender.Config{
-		"records": {Timeout: patient, StallAfter: patient, QueueRecords: 2},
-		"bytes":   {Timeout: patient, StallAfter: patient, QueueBytes: 2 * len(line("u0"))},
+		"records": {Timeout: patient, StallAfter: patient, QueueRecords: 4},
+		"bytes":   {Timeout: patient, StallAfter: patient, QueueBytes: 4 * len(line("u0"))},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := newRig(t, cfg)

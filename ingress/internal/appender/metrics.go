@@ -18,10 +18,11 @@ const (
 	causeDraining  cause = "draining"
 	causeQueueFull cause = "queue_full"
 	causeRefused   cause = "log_refused"
+	causeShare     cause = "account_share"
 	causeTimeout   cause = "timeout"
 )
 
-var causes = []cause{causeAway, causeCanceled, causeDraining, causeQueueFull, causeRefused, causeTimeout}
+var causes = []cause{causeAway, causeCanceled, causeDraining, causeQueueFull, causeRefused, causeShare, causeTimeout}
 
 // metrics of an appender. Slices are by partition.
 type metrics struct {
@@ -49,7 +50,7 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 	}, []string{"partition"})
 	repeats := counter("repeated_batches_total", "Batches sent again because their fate was unknown. Some when a server goes away; bad if it keeps rising: see logs in /readyz?verbose.", "partition")
 	unknown := counter("unknown_records_total", "Records sent but not confirmed in their callers' time: each was answered 503 unknown_outcome with a receipt, and may be stored. Bad if it keeps rising: the broker is slow or elects.", "partition")
-	refusals := counter("refused_records_total", "Records not stored, by cause; each was answered 503. Bad for broker_away and log_refused (see logs in /readyz?verbose) and queue_full (too much load).", "partition", "cause")
+	refusals := counter("refused_records_total", "Records not stored, by cause; each was answered 503. Bad for broker_away and log_refused (see logs in /readyz?verbose) queue_full (too much load); account_share is one account that sends too much.", "partition", "cause")
 	if reg != nil {
 		reg.MustRegister(records, bytes, duration, queue, repeats, unknown, refusals)
 	}

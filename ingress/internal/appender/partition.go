@@ -22,6 +22,7 @@ var (
 	errAway      = errors.New("broker is away")
 	errStalled   = errors.New("log does not answer")
 	errQueueFull = errors.New("queue is full")
+	errShare     = errors.New("account has as many records in the queue as are left for everybody else")
 	errDraining  = errors.New("shutting down")
 	errTimeout   = errors.New("not sent in time")
 )
@@ -87,13 +88,30 @@ func (p *partition) enqueue(c *call, now time.Time) (cause, error) {
 		return causeAway, errAway
 	case p.flying && now.Sub(p.since) > p.a.cfg.StallAfter:
 		return causeAway, errStalled
-	case p.queue.records >= p.a.cfg.QueueRecords || p.queue.records > 0 && p.queue.bytes+len(c.line) > p.a.cfg.QueueBytes:
-		return causeQueueFull, errQueueFull
+	}
+	if cause, err := p.room(c); err != nil {
+		return cause, err
 	}
 	c.state = queued
 	p.queue.push(c)
 	if !p.flying {
 		p.poke()
+	}
+	return "", nil
+}
+
+// room says why c does not fit into the queue: because there is no place, or no more of them for its account. A record that is larger than all bytes fits
+// into an empty queue. The caller holds mu.
+func (p *partition) room(c *call) (cause, error) {
+	q, size := &p.queue, len(c.line)
+	if q.records == 0 {
+		return "", nil
+	}
+	if q.records >= p.a.cfg.QueueRecords || q.bytes+size > p.a.cfg.QueueBytes {
+		return causeQueueFull, errQueueFull
+	}
+	if records, bytes := q.room(c.account, p.a.cfg.QueueRecords, p.a.cfg.QueueBytes); records < 1 || bytes < size {
+		return causeShare, errShare
 	}
 	return "", nil
 }
@@ -213,20 +231,10 @@ func (p *partition) fits(f *flight, c *call) bool {
 	return len(f.calls) < p.a.cfg.BatchRecords && len(f.payload)+1+len(c.line) <= p.a.cfg.BatchBytes
 }
 
-// add copies c's line into the batch; its memory is the caller's again.
-func (f *flight) add(c *call) {
-	c.state, c.number, c.index = sent, f.number, uint32(len(f.calls))
-	if len(f.calls) > 0 {
-		f.payload = append(f.payload, '\n')
-	}
-	f.payload = append(f.payload, c.line...)
-	f.calls = append(f.calls, c)
-}
-
 // address makes the message of a packed flight. It stays the same over all attempts, but for the address of the answer.
 func (p *partition) address(f *flight) {
 	batch := record.Batch{
-		Writer: p.a.writer, Number: f.number, Time: f.since.UnixMilli(), Count: len(f.calls), Payload: f.payload,
+		Version: f.version, Writer: p.a.writer, Number: f.number, Time: f.since.UnixMilli(), Count: len(f.calls), Payload: f.payload,
 	}
 	f.msg = nats.Msg{Subject: p.subject, Header: batch.Header(), Data: f.payload}
 	f.msg.Header[jetstream.ExpectedStreamHeader] = []string{p.stream}

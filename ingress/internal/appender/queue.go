@@ -45,9 +45,10 @@ type call struct {
 
 // lane is the calls of one account and class, oldest first.
 type lane struct {
-	account     string
-	first, last *call
-	prev, next  *lane // the ring of lanes that have calls
+	account        string
+	records, bytes int
+	first, last    *call
+	prev, next     *lane // the ring of lanes that have calls
 }
 
 // ring is the accounts of one class that have calls. They take turns, however many calls each has.
@@ -74,6 +75,18 @@ func newQueue() queue {
 	return q
 }
 
+// room is what still fits for an account among all that may wait: as much as is left for everybody else. So one that floods has half of the queue, two have a
+// third each, and there is room for whoever comes new.
+func (q *queue) room(account string, records, bytes int) (int, int) {
+	records, bytes = records-q.records, bytes-q.bytes
+	for i := range q.rings {
+		if l := q.rings[i].lanes[account]; l != nil {
+			records, bytes = records-l.records, bytes-l.bytes
+		}
+	}
+	return records, bytes
+}
+
 // push puts c behind the calls of its account. An account that comes new has its turn last.
 func (q *queue) push(c *call) {
 	r := &q.rings[c.class]
@@ -90,8 +103,8 @@ func (q *queue) push(c *call) {
 		l.last.next = c
 	}
 	l.last = c
-	q.records++
-	q.bytes += len(c.line)
+	l.records, l.bytes = l.records+1, l.bytes+len(c.line)
+	q.records, q.bytes = q.records+1, q.bytes+len(c.line)
 }
 
 // peek is the call whose turn it is, nil if there is none.
@@ -126,8 +139,8 @@ func (q *queue) remove(c *call) {
 		c.next.prev = c.prev
 	}
 	c.lane, c.prev, c.next = nil, nil, nil
-	q.records--
-	q.bytes -= len(c.line)
+	l.records, l.bytes = l.records-1, l.bytes-len(c.line)
+	q.records, q.bytes = q.records-1, q.bytes-len(c.line)
 	if l.first == nil {
 		q.rings[c.class].close(l)
 		q.keep(l)

@@ -86,6 +86,17 @@ func (q *queue) check(t *rapid.T, waiting []*call) {
 	if n := len(q.rings[usual].lanes) + len(q.rings[bulk].lanes); n != len(lanes) {
 		t.Fatalf("%d lanes, want %d", n, len(lanes))
 	}
+	for _, account := range []string{"a", "b", "c"} {
+		own, ownBytes := 0, 0
+		for _, c := range waiting {
+			if c.account == account {
+				own, ownBytes = own+1, ownBytes+len(c.line)
+			}
+		}
+		if r, b := q.room(account, 1000, 1000); r != 1000-q.records-own || b != 1000-q.bytes-ownBytes {
+			t.Fatalf("room for %s: %d records, %d bytes", account, r, b)
+		}
+	}
 	if (q.peek() == nil) != (len(waiting) == 0) {
 		t.Fatal("peek and the count disagree")
 	}

@@ -125,7 +125,7 @@ func (r *rig) unpack(msg *jetstream.RawStreamMsg) (all []entry) {
 	}
 	err = batch.Lines(func(i int, line []byte) error {
 		var rec record.Record
-		err := rec.Decode(line)
+		err := rec.Decode(line, record.Version)
 		all = append(all, entry{record.Position{Seq: msg.Sequence, Index: uint32(i)}, batch, string(rec.User)})
 		return err
 	})

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/triggerd/triggerd/ingress/internal/auth"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/strictjson"
 )
@@ -28,39 +26,38 @@ const (
 
 // postBatch takes up to maxBatchItems triggers.
 func (a *API) postBatch(c echo.Context) error {
-	who, err := a.authorize(c, auth.ScopeTrigger)
+	e, err := a.admit(c)
 	if err != nil {
 		return err
 	}
+	defer e.leave()
 	r := c.Request()
-	if err := checkMedia(r, "application/json"); err != nil {
-		return err
-	}
-	select {
-	case a.batches <- struct{}{}:
-		defer func() { <-a.batches }()
-	default:
-		return &failure{code: unavailable, cause: errBatches}
-	}
-	body, err := readBody(r, nil, a.cfg.MaxBatchBody)
+	body, err := a.readBody(r, nil, a.cfg.MaxBatchBody, &e.body)
 	if err != nil {
 		return err
 	}
+	end, err := a.admitBatch(e.account)
+	if err != nil {
+		return err
+	}
+	defer end()
 	items, err := batchItems(body)
 	if err != nil {
 		return err
 	}
-	b := a.newBatch(r.Context(), who.Account, traceparent(r), len(items))
-	for i, item := range items {
-		b.take(i, item)
-	}
-	b.lanes.wait()
+	b := a.newBatch(r.Context(), e.account, traceparent(r), len(items))
+	b.takeAll(items, a.countItems(c, e.account, len(items)))
 	answer := b.answer()
 	c.Response().Header().Set("Content-Length", strconv.Itoa(len(answer))) // it is too long for the server to find out
 	return writeJSON(c, http.StatusOK, answer)
 }
 
-var errBatches = errors.New("as many batches in hand as there may be")
+// countItems is how many items the account's rate allows: the first ones. One is counted already, as the request, so a batch always comes on, be it larger
+// than what may come at once.
+func (a *API) countItems(c echo.Context, account string, items int) int {
+	taken, _ := a.count(c, account, items-1)
+	return taken + 1
+}
 
 // batchItems finds the items, which alias body.
 func batchItems(body []byte) ([][]byte, error) {
@@ -111,6 +108,19 @@ type batchResult struct {
 func (a *API) newBatch(ctx context.Context, account, trace string, items int) *batch {
 	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.cfg.BatchParallel),
 		results: make([]batchResult, items), held: make(map[string]bool)}
+}
+
+// takeAll takes the items, those from allowed on as over the rate, and waits until each has its answer. Of one user they are the last ones, so that none
+// overtakes another.
+func (b *batch) takeAll(items [][]byte, allowed int) {
+	for i, item := range items {
+		if i >= allowed {
+			b.results[i].failure = fail(rateLimited)
+			continue
+		}
+		b.take(i, item)
+	}
+	b.lanes.wait()
 }
 
 // take judges item i and sends it on its way.

@@ -56,13 +56,13 @@ func isMedia(contentType, want string) bool {
 // minRead is how much room there is for the first read of a body of unknown length, in bytes.
 const minRead = 4 << 10
 
-// readBody appends the whole body to dst[:0]. It reads no more than limit+1 bytes, and nothing of a body that
-// announces more.
-func readBody(r *http.Request, dst []byte, limit int64) ([]byte, error) {
+// readBody appends the whole body to dst[:0]. It reads no more than limit+1 bytes, and nothing of a body that announces more. What it needs beyond minRead
+// is taken from l as the bytes come: nobody gets memory for what they only announce.
+func (a *API) readBody(r *http.Request, dst []byte, limit int64, l *loan) ([]byte, error) {
 	if r.ContentLength > limit {
 		return dst, fail(bodyTooLarge)
 	}
-	dst = slices.Grow(dst[:0], int(max(r.ContentLength+1, minRead))) // +1: so that the end is seen without growing
+	dst = slices.Grow(dst[:0], minRead)
 	for {
 		n, err := r.Body.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
@@ -74,7 +74,25 @@ func readBody(r *http.Request, dst []byte, limit int64) ([]byte, error) {
 		case err != nil:
 			return dst, &failure{code: invalidJSON, text: "The body was cut off or came too slowly", cause: err}
 		case len(dst) == cap(dst):
-			dst = slices.Grow(dst, len(dst))
+			if dst, err = a.grow(dst, r.ContentLength, l); err != nil {
+				return dst, err
+			}
 		}
 	}
+}
+
+// grow makes a full buffer twice as large, or as large as announced and one byte, so that the end is seen without growing.
+func (a *API) grow(dst []byte, announced int64, l *loan) ([]byte, error) {
+	size := 2 * len(dst)
+	if announced >= int64(len(dst)) {
+		size = min(size, int(announced)+1)
+	}
+	if !l.more(int64(size - len(dst))) {
+		f := a.overloaded(limitBodyBytes, errBodyBytes)
+		f.hangUp = true
+		return dst, f
+	}
+	grown := make([]byte, len(dst), size)
+	copy(grown, dst)
+	return grown, nil
 }

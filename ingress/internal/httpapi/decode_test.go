@@ -207,7 +207,7 @@ func checkLine(t *testing.T, req *request) {
 	}
 	line := rec.AppendTo(nil)
 	var again record.Record
-	if err := again.Decode(line); err != nil {
+	if err := again.Decode(line, record.Version); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
 	if string(again.User) != string(req.user) || again.Module != req.module && req.hasModule || len(again.Vars) != len(req.vars) {

@@ -20,9 +20,11 @@ type served struct {
 	addr string
 }
 
-func serve(t *testing.T) *served {
+func serve(t *testing.T) *served { return serveWith(t, nil) }
+
+func serveWith(t *testing.T, change func(*Config)) *served {
 	t.Helper()
-	w := newWorld(t, nil)
+	w := newWorld(t, change)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +39,16 @@ func serve(t *testing.T) *served {
 		}
 	})
 	return &served{w, ln.Addr().String()}
+}
+
+// await waits for what happens elsewhere.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for begun := time.Now(); !cond(); runtime.Gosched() {
+		if time.Since(begun) > patience {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
 }
 
 // patience is when a test gives up; nothing is measured with it.

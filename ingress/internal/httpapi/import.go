@@ -39,6 +39,11 @@ func (a *API) importUsers(c echo.Context) error {
 	if err := checkMedia(c.Request(), "application/x-ndjson"); err != nil {
 		return err
 	}
+	end, err := a.admitImport(who.Account)
+	if err != nil {
+		return err
+	}
+	defer end()
 	body := newPatientBody(c, a.cfg.ReadTimeout)
 	im := a.newImport(c.Request().Context(), who.Account, traceparent(c.Request()))
 	im.read(bufio.NewReaderSize(body, lineBuffer))

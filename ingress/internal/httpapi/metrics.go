@@ -17,13 +17,14 @@ type metrics struct {
 	accepted   prometheus.Counter
 	unverified prometheus.Counter
 	items      *prometheus.CounterVec // of batches, by status
+	overloads  *prometheus.CounterVec // by limit
 }
 
 // secondsBuckets begin below one fsync of a fast disk and end at the longest wait.
 var secondsBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-// newMetrics registers with reg; a nil reg leaves them unregistered.
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+// newMetrics registers them, and more that others have made, with reg; a nil reg leaves them unregistered.
+func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "triggerd_ingress_requests_total", Help: "Requests answered, by route and status code. Bad for 5xx: request failed in the log says why.",
@@ -39,16 +40,33 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		items: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "triggerd_ingress_batch_items_total", Help: "Items of batches by their own status code: the request's is 200 if its items could be read.",
 		}, []string{"code"}),
+		overloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerd_ingress_overloads_total", Help: "Requests (and connections) answered 503 because a limit was reached: requests, body_bytes, batches, imports, connections; deploy/LIMITS.md has their flags. Bad if it keeps rising: too much comes, or the log is slow.",
+		}, []string{"limit"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items} {
+	for _, c := range append([]prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items, m.overloads}, more...) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// gauges show how much there is of what is bounded.
+func (a *API) gauges() []prometheus.Collector {
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	return []prometheus.Collector{
+		gauge("triggerd_ingress_connections", "Open connections. At most -max-connections.", func() float64 { return float64(a.open.Load()) }),
+		gauge("triggerd_ingress_requests_in_hand", "Requests for triggers that are not answered yet. At most -max-requests, of which an account may have as many as are left.",
+			func() float64 { return a.places.out(int64(a.cfg.MaxRequests)) }),
+		gauge("triggerd_ingress_body_bytes", "Bytes of bodies in memory, beside the first 4 KiB of each. At most -max-body-bytes, of which an account may have as many as are left.",
+			func() float64 { return a.bodies.out(a.cfg.MaxBodyBytes) }),
+	}
 }
 
 // accept counts an accepted trigger.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -15,6 +16,7 @@ type code uint8
 const (
 	invalidToken code = iota
 	forbidden
+	rateLimited
 	unsupportedMediaType
 	bodyTooLarge
 	invalidJSON
@@ -44,6 +46,7 @@ var codes = [...]struct {
 }{
 	invalidToken:         {word: "invalid_token", status: 400, statusV1: 401, text: "Invalid API auth token"},
 	forbidden:            {word: "forbidden", status: 400, statusV1: 403, text: "The token's scope does not cover this call"},
+	rateLimited:          {word: "rate_limited", status: 429, statusV1: 429, text: "More triggers than the account may send; try again later", retryAfter: "1"},
 	unsupportedMediaType: {word: "unsupported_media_type", status: 415, statusV1: 415, text: "Content-Type must be application/json, without Content-Encoding"},
 	bodyTooLarge:         {word: "body_too_large", status: 413, statusV1: 413, text: "The body is over the limit", closeConnection: true},
 	invalidJSON:          {word: "invalid_json", status: 400, statusV1: 400, text: "The body is not a valid JSON object"},
@@ -65,8 +68,11 @@ type failure struct {
 	code    code
 	text    string
 	receipt string // unknownOutcome
+	hangUp  bool   // the rest of the body is not waited for
 	cut     bool   // of an import: nothing more can be read
 	cause   error  // for the log, never for the caller
+
+	retryAfter string // seconds, where they are other than the code's
 }
 
 // fail makes a failure with the code's own text.
@@ -106,10 +112,10 @@ func onV1(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/
 func (f *failure) write(w http.ResponseWriter, path string) int {
 	kind := &codes[f.code]
 	h := w.Header()
-	if kind.retryAfter != "" {
-		h.Set("Retry-After", kind.retryAfter)
+	if after := cmp.Or(f.retryAfter, kind.retryAfter); after != "" {
+		h.Set("Retry-After", after)
 	}
-	if kind.closeConnection {
+	if kind.closeConnection || f.hangUp {
 		h.Set("Connection", "close")
 	}
 	status, contentType, body := kind.status, "application/json", []byte(nil)

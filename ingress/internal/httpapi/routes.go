@@ -144,6 +144,10 @@ func param(c echo.Context, name string) (string, bool) {
 	return value, err == nil && validID([]byte(value))
 }
 
+// getHealth is for load balancers: whoever drains wants no more.
 func (a *API) getHealth(c echo.Context) error {
+	if a.draining.Load() {
+		return c.Blob(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("draining\n"))
+	}
 	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
 }

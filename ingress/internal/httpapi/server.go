@@ -12,7 +12,7 @@
 //
 // # Ordering
 //
-// A request is judged in one order, whatever is wrong with it: token, media type, size, JSON, missing fields, invalid
+// A request is judged in one order, whatever is wrong with it: token, the account's rate, overload, media type, size, JSON, missing fields, invalid
 // fields, user, Module. Nothing is looked up for a request that cannot be read, and nothing is appended for one that is refused.
 // Lines of an import and items of a batch are appended in their order for each user, not across users.
 //
@@ -41,6 +41,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -105,7 +106,11 @@ const (
 	DefaultImportErrors      = 100
 	DefaultMaxBatchBody      = 8 << 20 // bytes
 	DefaultBatchParallel     = 256
-	DefaultBatches           = 16
+	DefaultBatches           = 32
+	DefaultImports           = 16
+	DefaultMaxRequests       = 4096
+	DefaultMaxBodyBytes      = 128 << 20
+	DefaultMaxConnections    = 16384
 )
 
 // Config is what an operator can set. Zero fields take the defaults.
@@ -126,7 +131,11 @@ type Config struct {
 	ImportErrors      int           // errors that the answer to an import lists
 	MaxBatchBody      int64         // bytes of the body of a batch; each item may have MaxBody
 	BatchParallel     int           // items of a batch that are appended at once
-	Batches           int           // batches in hand at once, each with its body in memory; more are refused
+	Batches           int           // batches in hand at once; more are refused
+	Imports           int           // imports in hand at once; more are refused
+	MaxRequests       int           // requests for triggers in hand at once; more are refused
+	MaxBodyBytes      int64         // bytes of bodies in hand at once, beside the first 4 KiB of each; more are refused
+	MaxConnections    int           // open at once; more are answered 503 and closed
 }
 
 func (c Config) withDefaults() Config {
@@ -144,6 +153,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxBatchBody, DefaultMaxBatchBody)
 	setDefault(&c.BatchParallel, DefaultBatchParallel)
 	setDefault(&c.Batches, DefaultBatches)
+	setDefault(&c.Imports, DefaultImports)
+	setDefault(&c.MaxRequests, DefaultMaxRequests)
+	setDefault(&c.MaxBodyBytes, DefaultMaxBodyBytes)
+	setDefault(&c.MaxConnections, DefaultMaxConnections)
 	return c
 }
 
@@ -166,7 +179,7 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Deps is what the handlers need. All but Registerer and Logger are mandatory.
+// Deps is what the handlers need. All but Limiter, Registerer and Logger are mandatory.
 type Deps struct {
 	Gate      Gate
 	Appender  Appender
@@ -174,6 +187,7 @@ type Deps struct {
 	Directory Directory
 	State     State
 	Log       Log
+	Limiter   Limiter // nil = nobody is limited
 
 	Registerer prometheus.Registerer // nil = metrics are counted, not exposed
 	Logger     *slog.Logger          // nil = slog.Default()
@@ -189,8 +203,14 @@ type API struct {
 	metrics *metrics
 	log     *failureLog
 	routes  map[string][]string // path → methods
-	batches chan struct{}       // a place for each batch in hand
 
+	places  *share       // of requests for triggers in hand
+	bodies  *share       // of bytes of bodies
+	batches *share       // of batches in hand
+	imports *share       // of imports
+	open    atomic.Int64 // connections
+
+	draining atomic.Bool
 	stopping context.Context // ends when Shutdown begins
 	stop     context.CancelFunc
 }
@@ -206,10 +226,11 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, echo: echo.New(), routes: make(map[string][]string),
-		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger), batches: make(chan struct{}, cfg.Batches),
+		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger),
+		places: newShare(int64(cfg.MaxRequests)), bodies: newShare(cfg.MaxBodyBytes), batches: newShare(int64(cfg.Batches)), imports: newShare(int64(cfg.Imports)),
 	}
 	var err error
-	if a.metrics, err = newMetrics(deps.Registerer); err != nil {
+	if a.metrics, err = newMetrics(deps.Registerer, a.gauges()...); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
@@ -232,15 +253,24 @@ func (a *API) newServer() *http.Server {
 
 // Serve answers on ln until Shutdown; then it returns nil at once, before the requests in hand are done.
 func (a *API) Serve(ln net.Listener) error {
+	ln = &connections{Listener: ln, most: int64(a.cfg.MaxConnections), open: &a.open, refused: a.metrics.overloads.WithLabelValues(limitConnections).Inc}
 	if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
+// Drain says that Shutdown is near: /healthz answers 503, and each connection is closed with its next answer, so that clients come back elsewhere. Requests are taken
+// as before.
+func (a *API) Drain() {
+	a.draining.Store(true)
+	a.server.SetKeepAlivesEnabled(false)
+}
+
 // Shutdown stops listening, tells long requests (waits, imports) to come to an end, and returns when all are answered. If ctx
 // ends first the connections are cut.
 func (a *API) Shutdown(ctx context.Context) error {
+	a.Drain()
 	a.stop()
 	err := a.server.Shutdown(ctx)
 	if err != nil {

@@ -9,31 +9,27 @@ import (
 
 	"github.com/triggerd/triggerd/ingress/internal/admission"
 	"github.com/triggerd/triggerd/ingress/internal/appender"
-	"github.com/triggerd/triggerd/ingress/internal/auth"
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
 )
 
 // postTrigger is the published Trigger Response call.
 func (a *API) postTrigger(c echo.Context) error {
-	who, err := a.authorize(c, auth.ScopeTrigger)
+	e, err := a.admit(c)
 	if err != nil {
 		return err
 	}
-	r := c.Request()
-	if err := checkMedia(r, "application/json"); err != nil {
-		return err
-	}
-	s := a.scratch.get()
+	defer e.leave()
+	r, s := c.Request(), a.scratch.get()
 	defer a.scratch.put(s)
-	if s.body, err = readBody(r, s.body, a.cfg.MaxBody); err != nil {
+	if s.body, err = a.readBody(r, s.body, a.cfg.MaxBody, &e.body); err != nil {
 		return err
 	}
 	req, err := s.decoder.trigger(s.body, !a.cfg.OptionalModuleID)
 	if err != nil {
 		return err
 	}
-	id, err := a.submit(r.Context(), s, who.Account, req, traceparent(r))
+	id, err := a.submit(r.Context(), s, e.account, req, traceparent(r))
 	if err != nil {
 		return err
 	}

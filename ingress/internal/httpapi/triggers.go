@@ -123,7 +123,7 @@ func recordUser(msg *jetstream.RawStreamMsg, account string, index uint32) (user
 			return nil
 		}
 		var rec record.Record
-		if rec.Decode(line) == nil && string(rec.Account) == account {
+		if rec.Decode(line, batch.Version) == nil && string(rec.Account) == account {
 			user = string(rec.User)
 		}
 		return nil

@@ -40,7 +40,9 @@ func (a *API) putUser(c echo.Context) error {
 	}
 	s := a.scratch.get()
 	defer a.scratch.put(s)
-	if s.body, err = readBody(c.Request(), s.body, a.cfg.MaxBody); err != nil {
+	l := loan{of: a.bodies, account: who.Account}
+	defer l.end()
+	if s.body, err = a.readBody(c.Request(), s.body, a.cfg.MaxBody, &l); err != nil {
 		return err
 	}
 	req, err := s.decoder.user(s.body)

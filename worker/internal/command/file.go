@@ -37,7 +37,8 @@ func (i *inspection) look(c console) error {
 		"time": time.Unix(0, cp.Time).UTC().Format(time.RFC3339Nano), "hash": fmt.Sprintf("%016x", cp.Hash), "emitted_seq": cp.EmittedSeq,
 		"events": cp.Head.Events, "users": cp.Head.Users, "pending_redirects": cp.Head.Pending, "stream_time": cp.Head.StreamTime,
 		"limits": map[string]any{"machine": cp.Head.Limits.Machine, "max_user_bytes": cp.Head.Limits.MaxUserBytes, "max_pending": cp.Head.Limits.MaxPending,
-			"outcomes_keep_seconds": millis(cp.Head.Limits.OutcomesKeep)}, "writers": len(cp.Head.Writers)}
+			"outcomes_keep_seconds": millis(cp.Head.Limits.OutcomesKeep), "max_keys": cp.Head.Limits.MaxKeys, "keys_keep_seconds": millis(cp.Head.Limits.KeysKeep)},
+		"idempotency_keys": cp.Head.KeyCount(), "writers": len(cp.Head.Writers)}
 	if i.digest {
 		digest, err := st.Digest(cp.Head)
 		if err != nil {

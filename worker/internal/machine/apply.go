@@ -66,7 +66,11 @@ func (m *Machine) prepare(pos record.Position) error {
 	if err != nil {
 		return halt("read user", err)
 	}
-	m.in = input{rec: &m.rec, pos: pos, user: u, now: m.head.StreamTime, acceptedAt: m.msg.Time, limits: m.head.Limits}
+	known, state, err := m.keyOf()
+	if err != nil {
+		return err
+	}
+	m.in = input{known: known, key: state, rec: &m.rec, pos: pos, user: u, now: m.head.StreamTime, acceptedAt: m.msg.Time, limits: m.head.Limits}
 	return nil
 }
 
@@ -78,7 +82,7 @@ func (m *Machine) decode(line []byte) (err error) {
 			m.result.Panic = err
 		}
 	}()
-	return m.rec.Decode(line)
+	return m.rec.Decode(line, m.batch.Version)
 }
 
 // judgeSafely lets the judgement fill in m.fx; a panic is returned and leaves nothing but m.fx in
@@ -99,6 +103,9 @@ func panicError(p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack
 // write carries the effects of a record over to the Store, counts them and tells its events.
 func (m *Machine) write() {
 	account, user := m.rec.Account, m.rec.User
+	if m.in.key == keyNew {
+		m.remember()
+	}
 	if m.fx.changed {
 		m.putUser(account, user, m.in.user)
 	}
@@ -224,5 +231,7 @@ func (r *Result) countTrigger(s Status) {
 		r.Scheduled++
 	case Rejected:
 		r.Rejected++
+	case Duplicate:
+		r.Repeated++
 	}
 }

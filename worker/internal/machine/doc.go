@@ -20,8 +20,8 @@
 //   - Stream time moves to max(before, min(server's clock, writer's clock)).
 //   - A numbered batch that is not higher than its writer's highest is a late copy: its records
 //     become outcomes `duplicate` and change nothing.
-//   - If a new hour of stream time begins, outcomes too old to be asked for are dropped, and
-//     writers not seen for a day are forgotten.
+//   - If a new hour of stream time begins, outcomes too old to be asked for and idempotency keys known no more
+//     are dropped, and writers not seen for a day are forgotten.
 //   - Every redirect due by the stream time fires, in the order (due, position).
 //   - The records are judged one after the other. What one record did is seen by the next.
 //
@@ -30,6 +30,13 @@
 // A record is judged by a pure function of the record, its user, the limits and the stream time.
 // The function has no Store: it only fills in effects, which are written to the Store after it has
 // returned. So a record is applied as a whole or not at all, whatever happens in between.
+//
+// # Idempotency keys
+//
+// A trigger's key is looked up before the user is. It is remembered with the trigger, also when that is rejected, for exactly
+// Limits.KeysKeep of stream time, and outlives its user. While it is, a trigger with the same key and
+// fingerprint is a `duplicate` of the first, and one with another fingerprint is rejected. A new key over the budget (Limits.MaxKeys)
+// is rejected, and none is forgotten early to make room.
 //
 // # Time
 //

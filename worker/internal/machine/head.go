@@ -2,6 +2,7 @@ package machine
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/triggerd/triggerd/shared/record"
 )
@@ -14,8 +15,9 @@ type Head struct {
 	Limits     record.Limits
 	Configured bool // Limits are from the log
 	Writers    map[string]Writer
-	Users      uint64 // count
-	Pending    uint64 // count of due entries
+	Users      uint64    // count
+	Pending    uint64    // count of due entries
+	Keys       []KeyHour // idempotency keys that take up the budget, by the hour of their memory, ascending
 }
 
 // Writer is what is remembered of one appender, to recognise late copies.
@@ -27,5 +29,32 @@ type Writer struct {
 // Clone is a deep copy.
 func (h Head) Clone() Head {
 	h.Writers = maps.Clone(h.Writers)
+	h.Keys = slices.Clone(h.Keys)
 	return h
 }
+
+// KeyCount is how many idempotency keys take up the budget. Hours are given up whole, so some may be too old to count as known already.
+func (h *Head) KeyCount() (keys uint64) {
+	for _, k := range h.Keys {
+		keys += k.Count
+	}
+	return keys
+}
+
+// keysFull says whether there is no room for another idempotency key at now.
+func (h *Head) keysFull(now Millis) bool {
+	keys, kept := uint64(0), h.firstKeyHour(now)
+	for _, k := range h.Keys {
+		if k.Hour >= kept {
+			keys += k.Count
+		}
+	}
+	return keys >= uint64(h.Limits.MaxKeys)
+}
+
+// firstKeyHour is the first hour that may have keys that are still known at now.
+func (h *Head) firstKeyHour(now Millis) int64 { return (now - h.Limits.KeysKeep) / hourMillis }
+
+// remembers says whether k, which was found in the Store, still counts at now: hours are given up whole, but a key is known for
+// exactly Limits.KeysKeep.
+func (h *Head) remembers(k Key, now Millis) bool { return k.At > now-h.Limits.KeysKeep }

@@ -24,6 +24,8 @@ func judgementOf(version int) (judgement, bool) {
 
 // input is all that a judgement may depend on.
 type input struct {
+	known      Key // the newest trigger that came with the record's key
+	key        keyState
 	rec        *record.Record
 	pos        record.Position
 	user       *User  // nil: not known
@@ -46,6 +48,9 @@ func judge1(in *input, fx *effects) {
 
 // judgeTrigger overwrites variables first; then it moves the conversation, at once or later.
 func judgeTrigger(in *input, fx *effects) {
+	if judgeKey(in, fx) {
+		return
+	}
 	if in.user == nil {
 		fx.reject(in, ReasonUnknownUser)
 		return

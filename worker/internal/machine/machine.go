@@ -67,6 +67,17 @@ func (m *Machine) Events() uint64 { return m.head.Events }
 // Pending is Head().Pending, the delayed redirects that wait, without the copy.
 func (m *Machine) Pending() uint64 { return m.head.Pending }
 
+// Keys is Head().KeyCount() and Head().Limits.MaxKeys without the copy.
+func (m *Machine) Keys() (count uint64, most int64) { return m.head.KeyCount(), m.head.Limits.MaxKeys }
+
+// Remembers says whether k, which was found in the Store, would still count if a message carried stream time to now.
+func (m *Machine) Remembers(k Key, now Millis) bool {
+	return m.head.remembers(k, max(now, m.head.StreamTime))
+}
+
+// KeysFull says whether there would be no room for another idempotency key if a message carried stream time to now.
+func (m *Machine) KeysFull(now Millis) bool { return m.head.keysFull(max(now, m.head.StreamTime)) }
+
 // Users is Head().Users without the copy.
 func (m *Machine) Users() uint64 { return m.head.Users }
 
@@ -159,11 +170,12 @@ func (m *Machine) checkCopy() (late bool, err error) {
 	return false, nil
 }
 
-// keepHouse drops the hours whose outcomes nobody may ask for any more and forgets silent writers.
+// keepHouse drops the hours whose outcomes nobody may ask for any more, and those of keys that are known no more, and forgets silent writers.
 func (m *Machine) keepHouse() {
 	kept := max(0, m.head.Limits.OutcomesKeep+hourMillis-1) / hourMillis
 	if m.head.Configured {
 		m.store.DropHours(m.hour - kept)
+		m.dropKeys()
 	}
 	for name, w := range m.head.Writers {
 		if m.head.StreamTime-w.Seen > forgetWriters {

@@ -13,11 +13,12 @@ type Message struct {
 // Result counts what a message did, for metrics.
 type Result struct {
 	Records     int // records in the message, of every kind, readable or not; 0 for an unreadable batch
-	Triggers    int // trigger records judged: the sum of the immediate part of the next four
+	Triggers    int // trigger records judged: the sum of Repeated and of the immediate part of the next four
 	Redirected  int // conversations moved: at once, or because a delayed redirect fired
 	Updated     int // triggers that asked for no redirect
 	Scheduled   int // triggers whose redirect waits
 	Rejected    int // triggers rejected; with Cancelled, the rejected events
+	Repeated    int // triggers whose idempotency key was known with the same request
 	Registered  int // registrations applied
 	Deleted     int // deletions applied
 	Refused     int // registrations and deletions rejected

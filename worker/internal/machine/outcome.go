@@ -15,7 +15,7 @@ const (
 	Applied                      // no redirect asked for
 	Redirected                   // variables done, conversation moved
 	Rejected                     // nothing done (or, of a delayed redirect, nothing more), see Reason
-	Duplicate                    // a late copy of another record, see DuplicateOf
+	Duplicate                    // a late copy of another record, or a repetition under its idempotency key, see DuplicateOf
 )
 
 // statusWords are the words of the HTTP contract.
@@ -40,6 +40,9 @@ const (
 	ReasonTooManyPending = "too_many_pending" // delayed redirects over Limits.MaxPending
 	ReasonUserDeleted    = "user_deleted"     // a delayed redirect whose user was deleted
 	ReasonPoison         = "poison"           // see the dead letter of that position
+
+	ReasonKeyMismatch = "idempotency_mismatch" // the key is known with another request
+	ReasonKeyBudget   = "key_budget"           // over Limits.MaxKeys
 )
 
 // Outcome is what became of one record.

@@ -94,9 +94,10 @@ func (e *envelope) message(seq uint64) machine.Message {
 //	register alice: at 21890 of shop, set name="A"
 //	delete alice
 //	tick
-//	limits: variables=100 waiting=2 keep=1h machine=1
+//	trigger alice: set paid=true, keyed order-17        (by default the fingerprint is the key's own; keyed order-17 printed 2)
+//	limits: variables=100 waiting=2 keep=1h machine=1 keys=5 remember=24h
 //	line {"anything":"as it is"}
-func (s *stage) line(sentence string) []byte {
+func (s *stage) line(e *envelope, sentence string) []byte {
 	if raw, ok := strings.CutPrefix(sentence, "line "); ok {
 		return []byte(raw)
 	}
@@ -114,11 +115,12 @@ func (s *stage) line(sentence string) []byte {
 	}
 	if r.Kind == record.Configure {
 		r.Limits = s.limits(rest)
-		return r.AppendTo(nil)
+	} else {
+		for _, clause := range splitOutside(rest, ',') {
+			s.clause(&r, splitOutside(clause, ' '))
+		}
 	}
-	for _, clause := range splitOutside(rest, ',') {
-		s.clause(&r, splitOutside(clause, ' '))
-	}
+	e.batch.Version = max(e.batch.Version, r.Version())
 	return r.AppendTo(nil)
 }
 
@@ -167,6 +169,10 @@ func (s *stage) detail(r *record.Record, word, value string) {
 		var wait time.Duration
 		wait, err = time.ParseDuration(value)
 		r.Wait = wait.Milliseconds()
+	case "keyed":
+		r.Key, r.Print = []byte(value), []byte("print-of-"+value)
+	case "printed":
+		r.Print = []byte(value)
 	case "traced":
 		r.Trace = []byte(value)
 	default:
@@ -179,10 +185,14 @@ func (s *stage) limits(text string) record.Limits {
 	l := machinetest.Defaults
 	for _, word := range strings.Fields(text) {
 		name, value, _ := strings.Cut(word, "=")
-		if name == "keep" {
+		if name == "keep" || name == "remember" {
 			d, err := time.ParseDuration(value)
 			s.check(err)
-			l.OutcomesKeep = d.Milliseconds()
+			if name == "keep" {
+				l.OutcomesKeep = d.Milliseconds()
+			} else {
+				l.KeysKeep = d.Milliseconds()
+			}
 			continue
 		}
 		n, err := strconv.Atoi(value)
@@ -194,6 +204,8 @@ func (s *stage) limits(text string) record.Limits {
 			l.MaxPending = n
 		case "machine":
 			l.Machine = n
+		case "keys":
+			l.MaxKeys = int64(n)
 		default:
 			s.fail("unknown limit %q", name)
 		}

@@ -43,7 +43,7 @@ func (s *stage) do(number int, telling bool, line string) {
 		if s.now == nil {
 			s.fail("no message to join")
 		}
-		s.now.lines = append(s.now.lines, s.line(strings.TrimSpace(more)))
+		s.now.lines = append(s.now.lines, s.line(s.now, strings.TrimSpace(more)))
 		return
 	}
 	s.flush()
@@ -75,7 +75,7 @@ func (s *stage) begin(line string) {
 		s.now = &copied
 		return
 	}
-	e.lines = [][]byte{s.line(sentence)}
+	e.lines = [][]byte{s.line(e, sentence)}
 	s.now = e
 }
 
@@ -181,6 +181,9 @@ func outcomeText(o machine.Outcome) string {
 // tellUsers shows everybody who was mentioned so far.
 func (s *stage) tellUsers() {
 	s.telling = true
+	if n, most := s.machine.Keys(); most > 0 {
+		s.note("%d of %d keys are taken", n, most)
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(s.users), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
 		u, err := s.Memory.User([]byte(k[0]), []byte(k[1]))
 		s.check(err)

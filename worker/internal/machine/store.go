@@ -34,12 +34,23 @@ type Store interface {
 	// DropHours forgets the buckets of all hours before the given one.
 	DropHours(before int64)
 
+	// Idempotency keys are kept in buckets of the stream-time hour in which they were remembered. A key may be remembered anew once it is
+	// known no more: in a later hour, or in the same in its own place.
+
+	PutKey(hour int64, account, user, key []byte, k Key)
+	Key(account, user, key []byte) (k Key, ok bool, err error) // the newest that was not dropped
+	// DropKeys forgets the buckets of all hours before the given one.
+	DropKeys(before int64)
+
 	PutDeadLetter(d DeadLetter)                  // d.Data is the Store's
 	DeadLetters(limit int) ([]DeadLetter, error) // the newest, newest first
 }
 
-// hourMillis is one bucket of outcomes.
+// hourMillis is one bucket of outcomes, or of idempotency keys.
 const hourMillis = 60 * 60 * 1000
 
-// HourOf is the bucket of outcomes that become final at t.
+// HourOf is the bucket of outcomes that become final at t, and of keys that are remembered then.
 func HourOf(t Millis) int64 { return t / hourMillis }
+
+// HourStart is the first moment of an hour.
+func HourStart(hour int64) Millis { return hour * hourMillis }

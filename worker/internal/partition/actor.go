@@ -294,6 +294,7 @@ func (a *actor) count(res *machine.Result) {
 	}
 	a.view.update(func(f *facts) {
 		f.applied, f.events, f.pending, f.skew = a.last.seq, a.derived, a.machine.Pending(), res.ClockSkew
+		f.keys, f.keysMax = a.machine.Keys()
 		f.batch = f.batch*0.9 + float64(res.Records)*0.1
 		f.last = max(f.last, a.last.seq)
 	})

@@ -124,9 +124,10 @@ func (d *desk) answer(q *question) {
 func (d *desk) giveUp(q *question) {
 	switch {
 	case q.req.Check != nil && q.req.WaitSeq <= d.a.last.seq:
-		known, _, err := d.known(q.req.Check)
+		reply, _, err := d.check(q.req.Check)
 		if err == nil {
-			d.reply(q, statequery.Reply{Known: known, Error: statequery.WordBehind})
+			reply.Error = statequery.WordBehind
+			d.reply(q, reply)
 			return
 		}
 	case q.req.Status != nil: // it says where it is, wherever that is
@@ -141,33 +142,57 @@ func (d *desk) giveUp(q *question) {
 }
 
 func (d *desk) answerCheck(q *question) error {
-	known, all, err := d.known(q.req.Check)
+	reply, all, err := d.check(q.req.Check)
 	if err != nil {
 		return err
 	}
 	switch {
 	case all || d.final(q):
-		d.reply(q, statequery.Reply{Known: known})
+		d.reply(q, reply)
 	case q.req.WaitMillis == 0:
-		d.reply(q, statequery.Reply{Known: known, Error: statequery.WordBehind})
+		reply.Error = statequery.WordBehind
+		d.reply(q, reply)
 	default:
 		d.readBound(q)
 	}
 	return nil
 }
 
-func (d *desk) known(users []statequery.User) (known []bool, all bool, err error) {
-	known, all = make([]bool, len(users)), true
-	for i, u := range users {
-		user, err := d.a.store.User([]byte(u.Account), []byte(u.User))
+// check looks up what is asked for; all says that everything is known.
+func (d *desk) check(asked []statequery.Check) (reply statequery.Reply, all bool, err error) {
+	reply.Known, all = make([]bool, len(asked)), true
+	for i, c := range asked {
+		user, err := d.a.store.User([]byte(c.Account), []byte(c.User))
 		if err != nil {
-			return nil, false, err
+			return reply, false, err
 		}
-		known[i] = user != nil
-		all = all && known[i]
+		reply.Known[i] = user != nil
+		all = all && reply.Known[i]
+		if c.Key == "" {
+			continue
+		}
+		if reply.Keys == nil {
+			reply.Keys, reply.KeysFull = make([]statequery.KnownKey, len(asked)), d.a.machine.KeysFull(d.now())
+		}
+		if reply.Keys[i], err = d.key(c); err != nil {
+			return reply, false, err
+		}
+		all = all && reply.Keys[i].TriggerID != ""
 	}
-	return known, all, nil
+	return reply, all, nil
 }
+
+// key says what a key stands for.
+func (d *desk) key(c statequery.Check) (known statequery.KnownKey, err error) {
+	k, ok, err := d.a.store.Key([]byte(c.Account), []byte(c.User), []byte(c.Key))
+	if err == nil && ok && d.a.machine.Remembers(k, d.now()) {
+		known = statequery.KnownKey{TriggerID: id(d.a.cfg.Partition, k.Position), Print: k.Print}
+	}
+	return known, err
+}
+
+// now is the clock that a message would bring if it came now.
+func (d *desk) now() machine.Millis { return d.a.deps.Now().UnixMilli() }
 
 func (d *desk) answerUser(q *question) error {
 	user, err := d.a.store.User([]byte(q.req.User.Account), []byte(q.req.User.User))

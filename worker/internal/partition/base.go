@@ -135,6 +135,7 @@ func (a *actor) begin(kind string) error {
 	var last uint64
 	a.view.update(func(f *facts) {
 		f.applied, f.events, f.checkpointSeq, f.pending, f.base = c.Seq, c.Head.Events, c.Seq, c.Head.Pending, c.Seq
+		f.keys, f.keysMax = c.Head.KeyCount(), c.Head.Limits.MaxKeys
 		f.checkpointAt, f.commitErr = time.Time{}, nil
 		last = f.last
 	})

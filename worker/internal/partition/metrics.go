@@ -68,7 +68,7 @@ func (m *Metrics) count(p string, r *machine.Result) {
 	add(m.outcomes, r.Updated, p, machine.Applied.String())
 	add(m.outcomes, r.Scheduled, p, machine.Scheduled.String())
 	add(m.outcomes, r.Rejected+r.Cancelled, p, machine.Rejected.String())
-	add(m.outcomes, r.Duplicates, p, machine.Duplicate.String())
+	add(m.outcomes, r.Duplicates+r.Repeated, p, machine.Duplicate.String())
 	if r.SkippedBatch {
 		add(m.lateCopies, 1, p)
 	}
@@ -126,6 +126,8 @@ var (
 	descAge        = gauge("checkpoint_age_seconds", "For how long something applied has not been in a checkpoint; 0 when everything is in one. Bad over a minute: see checkpoint_failures_total and unacknowledged_events.")
 	descPosition   = gauge("applied_position", "Sequence of the last message applied. Owner and standby differ by standby_lag_messages.")
 	descPending    = gauge("pending_redirects", "Delayed redirects that have not fired.")
+	descKeys       = gauge("idempotency_keys", "Idempotency keys that take up the partition's budget. Bad near idempotency_keys_max: new ones are answered 429 key_budget then; none is forgotten early.")
+	descKeysMax    = gauge("idempotency_keys_max", "Idempotency keys for which the partition has room (-max-keys of the first start; part of the log).")
 	descUnacked    = gauge("unacknowledged_events", "Events derived and not known to be in EVENTS. Bad if it stays high: the broker does not take events, and applying waits for that; see the log.")
 	descSkew       = gauge("clock_skew_seconds", "The server's clock minus the writer's at the last message applied. Bad beyond a second either way: a clock is wrong, and delayed redirects fire late.")
 	descLogBytes   = gauge("log_bytes", "Size of the partition's log. Bad near log_max_bytes: the log refuses then, and every append is answered 503; see snapshot_age_seconds, since snapshots let go of the log.")
@@ -136,7 +138,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descUnacked, descSkew, descLogBytes, descLogMax, descHalted, descState} {
+	for _, d := range []*prometheus.Desc{descLag, descStandbyLag, descOldest, descAge, descPosition, descPending, descKeys, descKeysMax, descUnacked, descSkew, descLogBytes, descLogMax, descHalted, descState} {
 		ch <- d
 	}
 	describeSnapshots(ch)
@@ -172,6 +174,8 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 	send(descAge, f.checkpointAge(now).Seconds())
 	send(descPosition, float64(f.applied))
 	send(descPending, float64(f.pending))
+	send(descKeys, float64(f.keys))
+	send(descKeysMax, float64(f.keysMax))
 	send(descUnacked, float64(f.events-min(f.emitted, f.events)))
 	send(descSkew, float64(f.skew)/1000)
 	if f.logMax > 0 {

@@ -193,7 +193,7 @@ func (p *Partition) lookup(ctx context.Context, pos record.Position, account str
 	}
 	_ = batch.Lines(func(index int, line []byte) error {
 		var r record.Record
-		if index != int(pos.Index) || r.Decode(line) != nil || string(r.Account) != account {
+		if index != int(pos.Index) || r.Decode(line, batch.Version) != nil || string(r.Account) != account {
 			return nil
 		}
 		l.theirs = true

@@ -55,7 +55,7 @@ func TestQuestions(t *testing.T) {
 		}
 	})
 	t.Run("check", func(t *testing.T) {
-		check := []statequery.User{{Account: account, User: "user-1"}, {Account: account, User: "nobody"}, {Account: "other", User: "user-1"}}
+		check := []statequery.Check{{Account: account, User: "user-1"}, {Account: account, User: "nobody"}, {Account: "other", User: "user-1"}}
 		reply, err := r.ask(statequery.Request{Check: check, WaitMillis: 5000})
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestNegativeIsFinal(t *testing.T) {
 		user := fmt.Sprintf("new-%d", i)
 		r.append(register(user))
 		wg.Go(func() {
-			reply, err := r.ask(statequery.Request{Check: []statequery.User{{Account: account, User: user}}, WaitMillis: 10_000})
+			reply, err := r.ask(statequery.Request{Check: []statequery.Check{{Account: account, User: user}}, WaitMillis: 10_000})
 			if err != nil || !reply.Known[0] {
 				t.Errorf("%s: %+v, %v", user, reply, err)
 			}

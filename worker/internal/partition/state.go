@@ -39,10 +39,12 @@ type facts struct {
 	cause error     // why halted
 
 	applied uint64
-	last    uint64  // last sequence of the log, as far as known
-	events  uint64  // last number derived
-	emitted uint64  // last number known to be in EVENTS-p
-	pending uint64  // redirects that are due later
+	last    uint64 // last sequence of the log, as far as known
+	events  uint64 // last number derived
+	emitted uint64 // last number known to be in EVENTS-p
+	pending uint64 // redirects that are due later
+	keys    uint64 // idempotency keys
+	keysMax int64
 	batch   float64 // records in a message, lately
 
 	logBytes, logMax int64 // of the log: what it holds, and what it may; 0: not known yet

@@ -17,7 +17,7 @@ type sink func(t table, hour int64, key, sealed []byte) error
 // over, the generation above, changes as well or drops is left out. Values are encoded into mem.
 func (g *generation) changes(over *generation, mem *arena, emit sink) error {
 	c := &changer{g: g, over: over, mem: mem, emit: emit}
-	for _, step := range []func() error{c.users, c.due, c.scheduled, c.hours, c.dead} {
+	for _, step := range []func() error{c.users, c.due, c.scheduled, c.hours, c.dead, c.keys} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -66,7 +66,10 @@ func (w *writer) write(g *generation) error {
 		return err
 	}
 	w.sums = meta.sums
-	if err := w.dropHours(g.dropBefore); err != nil {
+	if err := w.dropHours(g.dropBefore, outcomes, batches); err != nil {
+		return err
+	}
+	if err := w.dropHours(g.dropKeys, idempotency); err != nil {
 		return err
 	}
 	if err := g.changes(nil, &arena{}, w.put); err != nil {
@@ -77,11 +80,14 @@ func (w *writer) write(g *generation) error {
 }
 
 // dropHours gives back whole buckets, without looking at their entries.
-func (w *writer) dropHours(before int64) error {
-	for _, t := range []table{outcomes, batches} {
-		parent := w.tx.Bucket(bucketNames[t])
+func (w *writer) dropHours(before int64, tables ...table) error {
+	for _, t := range tables {
+		parent, err := tableOf(w.tx, t)
+		if err != nil {
+			return err
+		}
 		if parent == nil {
-			return corrupt("bucket %s is missing", bucketNames[t])
+			continue
 		}
 		for k, _ := parent.Cursor().First(); k != nil; k, _ = parent.Cursor().First() {
 			hour, err := decodeHourKey(k)
@@ -95,8 +101,8 @@ func (w *writer) dropHours(before int64) error {
 				return fmt.Errorf("drop hour %d: %w", hour, err)
 			}
 		}
+		w.sums.dropHours(t, before)
 	}
-	w.sums.dropHours(before)
 	return nil
 }
 
@@ -122,13 +128,18 @@ func (w *writer) put(t table, hour int64, key, sealed []byte) error {
 }
 
 // seek makes bucket that of the table and hour. Changes come table by table.
-func (w *writer) seek(t table, hour int64) (err error) {
+func (w *writer) seek(t table, hour int64) error {
 	if w.bucket != nil && w.table == t && w.hour == hour {
 		return nil
 	}
-	b := w.tx.Bucket(bucketNames[t])
-	if b == nil {
-		return corrupt("bucket %s is missing", bucketNames[t])
+	b, err := tableOf(w.tx, t)
+	if err != nil {
+		return err
+	}
+	if b == nil { // the file is of an earlier version, until it gets this checkpoint
+		if b, err = w.tx.CreateBucket(bucketNames[t]); err != nil {
+			return err
+		}
 	}
 	if t.hourly() {
 		key := hourKey(hour)

@@ -23,17 +23,18 @@ const (
 	outcomes // a bucket for each hour in it
 	batches  // a bucket for each hour in it
 	deadLetters
+	idempotency // a bucket for each hour in it; since version 2 of the file
 	tableEnd
 )
 
 // bucketNames are part of the file's format.
 var bucketNames = [tableEnd][]byte{
 	users: []byte("users"), due: []byte("due"), scheduled: []byte("scheduled"),
-	outcomes: []byte("outcomes"), batches: []byte("batches"), deadLetters: []byte("deadletters"),
+	outcomes: []byte("outcomes"), batches: []byte("batches"), deadLetters: []byte("deadletters"), idempotency: []byte("idempotency"),
 }
 
 // fillPercent says how full a page is left when it is split. Where keys only rise a page is never touched again.
-var fillPercent = [tableEnd]float64{users: 0.7, due: 0.9, scheduled: 0.95, outcomes: 0.98, batches: 0.7, deadLetters: 0.98}
+var fillPercent = [tableEnd]float64{users: 0.7, due: 0.9, scheduled: 0.95, outcomes: 0.98, batches: 0.7, deadLetters: 0.98, idempotency: 0.7}
 
 // file is the bbolt file and the transaction that lookups share.
 type file struct {
@@ -107,28 +108,41 @@ func (f *file) close() error {
 	return f.db.Close()
 }
 
-// table is a table's bucket.
-func (r *reader) table(t table) (*bbolt.Bucket, error) {
+// table is a table's bucket; nil if the file is of a version that does not have it.
+func (r *reader) table(t table) (b *bbolt.Bucket, err error) {
 	if r.buckets[t] == nil {
-		r.buckets[t] = r.tx.Bucket(bucketNames[t])
+		r.buckets[t], err = tableOf(r.tx, t)
 	}
-	if r.buckets[t] == nil {
-		return nil, corrupt("bucket %s is missing", bucketNames[t])
+	return r.buckets[t], err
+}
+
+func tableOf(tx *bbolt.Tx, t table) (*bbolt.Bucket, error) {
+	b := tx.Bucket(bucketNames[t])
+	if b != nil || t.since() > formatOf(tx) {
+		return b, nil
 	}
-	return r.buckets[t], nil
+	return nil, corrupt("bucket %s is missing", bucketNames[t])
 }
 
 // bucket is where entries of a table are; nil if there are none of that hour.
 func (r *reader) bucket(t table, hour int64) (*bbolt.Bucket, error) {
 	b, err := r.table(t)
-	if err != nil || !t.hourly() {
+	if b == nil || !t.hourly() {
 		return b, err
 	}
 	key := hourKey(hour)
 	return b.Bucket(key[:]), nil
 }
 
-func (t table) hourly() bool { return t == outcomes || t == batches }
+func (t table) hourly() bool { return t == outcomes || t == batches || t == idempotency }
+
+// since is the version of the file from which on it has the table.
+func (t table) since() byte {
+	if t == idempotency {
+		return 2
+	}
+	return 1
+}
 
 // get is the content of an entry, valid until the lookup is done; nil if there is none.
 func (r *reader) get(t table, hour int64, key []byte) ([]byte, error) {

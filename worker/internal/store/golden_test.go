@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/worker/internal/machine"
@@ -107,42 +108,95 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// goldenDigest is what a worker of another release computes from the same state. It must not change, or the two
-// call each other wrong.
-const goldenDigest = 0x51a0825ff1e3bee3
+// Version 2 has idempotency keys besides.
+func TestValuesOfVersion2(t *testing.T) {
+	var b strings.Builder
+	show := func(name string, v []byte) { fmt.Fprintf(&b, "%s %s\n", name, hex.EncodeToString(v)) }
+	c, k := goldenCheckpoint2(), goldenKey()
+	id := new(Store).keyID([]byte("acme"), []byte("ann"), []byte("order-17"))
+	show("checkpoint", appendCheckpoint(nil, &c))
+	show("idempotency-key", id[:])
+	show("idempotency", appendKey(nil, 490_896, &k))
+	show("sealed-idempotency", appendSeal([]byte("content"), 0, idempotency, 490_896, []byte("key")))
+	golden(t, "testdata/v2/values.txt", []byte(b.String()))
+}
 
-func TestFileOfVersion1(t *testing.T) {
-	const packed = "testdata/v1/partition.db.gz"
+func goldenKey() machine.Key {
+	return machine.Key{Position: record.Position{Seq: 77, Index: 300}, Print: "1nQ0kmz7XJqk4e2fZ", At: 1_767_225_600_123}
+}
+
+func goldenCheckpoint2() Checkpoint {
+	c := goldenCheckpoint()
+	c.Head.Limits.MaxKeys, c.Head.Limits.KeysKeep = 1_000_000, 86_400_000
+	c.Head.Keys = []machine.KeyHour{{Hour: 490_895, Count: 1}, {Hour: 490_896, Count: 300}}
+	return c
+}
+
+// goldenFile is a file of a version. The digest is what a worker of another release computes from the same state. It must not change, or
+// the two call each other wrong.
+type goldenFile struct {
+	checkpoint Checkpoint
+	fill       func(*Store)
+	digest     uint64
+}
+
+var goldenFiles = map[int]goldenFile{
+	1: {goldenCheckpoint(), goldenStore, 0x51a0825ff1e3bee3},
+	2: {goldenCheckpoint2(), func(s *Store) {
+		goldenStore(s)
+		s.PutKey(490_896, []byte("acme"), []byte("ann"), []byte("order-17"), goldenKey())
+	}, 0x63122e5057995539},
+}
+
+func TestFilesOfAllVersions(t *testing.T) {
+	for version, f := range goldenFiles {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { f.check(t, version) })
+	}
+}
+
+func (f goldenFile) check(t *testing.T, version int) {
+	packed := fmt.Sprintf("testdata/v%d/partition.db.gz", version)
 	if *update {
-		packGolden(t, packed)
+		f.pack(t, packed)
 	}
 	path := unpack(t, packed)
 	s := mustOpen(t, path, testOptions())
 	defer mustClose(t, s)
 	check(t, s)
 	c, ok := s.Last()
-	if diff := cmp.Diff(goldenCheckpoint(), c); diff != "" || !ok {
+	if diff := cmp.Diff(f.checkpoint, c); diff != "" || !ok {
 		t.Errorf("checkpoint: %s", diff)
 	}
+	if got := formatIn(t, s); got != byte(version) {
+		t.Errorf("the file says that it is of version %d", got)
+	}
 	fresh := openTemp(t, testOptions())
-	goldenStore(fresh)
+	f.fill(fresh)
 	if diff := cmp.Diff(lines(content(t, fresh).Dump()), lines(content(t, s).Dump())); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
-	if digest, err := s.Digest(c.Head); err != nil || digest != goldenDigest {
-		t.Errorf("digest %#x, %v, want %#x", digest, err, uint64(goldenDigest))
+	if digest, err := s.Digest(c.Head); err != nil || digest != f.digest {
+		t.Errorf("digest %#x, %v, want %#x", digest, err, f.digest)
 	}
 	if u := content(t, s).Dump(); !strings.Contains(u, machinetest.DumpUser("acme", "ann", goldenUser())) {
 		t.Errorf("the user is\n%s", u)
 	}
 }
 
-func packGolden(t *testing.T, packed string) {
+func formatIn(t *testing.T, s *Store) (format byte) {
+	t.Helper()
+	if err := s.file.db.View(func(tx *bbolt.Tx) error { format = formatOf(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return format
+}
+
+func (f goldenFile) pack(t *testing.T, packed string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.db")
 	s := mustOpen(t, path, testOptions())
-	goldenStore(s)
-	s.Freeze(goldenCheckpoint())
+	f.fill(s)
+	s.Freeze(f.checkpoint)
 	if err := s.Commit(); err != nil {
 		t.Fatal(err)
 	}

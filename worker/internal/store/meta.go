@@ -28,7 +28,7 @@ type metadata struct {
 
 // initialise writes a file without a checkpoint.
 func initialise(tx *bbolt.Tx, opts Options) error {
-	for t := users; t < tableEnd; t++ {
+	for t := users; t < tableEnd && t.since() == 1; t++ {
 		if _, err := tx.CreateBucketIfNotExists(bucketNames[t]); err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func initialise(tx *bbolt.Tx, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Put(formatKey, []byte{formatVersion}); err != nil {
+	if err := b.Put(formatKey, []byte{1}); err != nil {
 		return err
 	}
 	var log []byte
@@ -56,6 +56,9 @@ func initialise(tx *bbolt.Tx, opts Options) error {
 // writeMeta stores a checkpoint beside the state that it belongs to.
 func writeMeta(tx *bbolt.Tx, c *Checkpoint, s *sums) error {
 	b := tx.Bucket(metaBucket)
+	if err := raiseFormat(tx, formatFor(&c.Head)); err != nil {
+		return err
+	}
 	if err := putMeta(b, logKey, appendLog(nil, c.LogID, c.Partition)); err != nil {
 		return err
 	}
@@ -63,6 +66,32 @@ func writeMeta(tx *bbolt.Tx, c *Checkpoint, s *sums) error {
 		return err
 	}
 	return putMeta(b, sumsKey, appendSums(nil, s))
+}
+
+// formatOf is the version that a file says it is of, 0 if it says nothing.
+func formatOf(tx *bbolt.Tx) byte {
+	if b := tx.Bucket(metaBucket); b != nil {
+		if format := b.Get(formatKey); len(format) == 1 {
+			return format[0]
+		}
+	}
+	return 0
+}
+
+// raiseFormat makes the file one of at least that version, with all tables that such a file has.
+func raiseFormat(tx *bbolt.Tx, format byte) error {
+	if formatOf(tx) >= format {
+		return nil
+	}
+	for t := users; t < tableEnd; t++ {
+		if t.since() > format {
+			continue
+		}
+		if _, err := tx.CreateBucketIfNotExists(bucketNames[t]); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(metaBucket).Put(formatKey, []byte{format})
 }
 
 func putMeta(b *bbolt.Bucket, key, content []byte) error {
@@ -93,7 +122,7 @@ func readMeta(tx *bbolt.Tx) (*metadata, error) {
 	if len(format) != 1 {
 		return nil, corrupt("it has no format version")
 	}
-	if format[0] != formatVersion {
+	if format[0] < 1 || format[0] > formatVersion {
 		return nil, unknownVersion("the file", format[0], formatVersion)
 	}
 	m := &metadata{}

@@ -12,7 +12,7 @@ import (
 
 // Versions of single values. That of the file as a whole is formatVersion.
 const (
-	headVersion       = 1
+	headVersion       = 2 // 1 if it has nothing to do with idempotency keys
 	checkpointVersion = 1
 	deadVersion       = 1
 	sumsVersion       = 1
@@ -22,9 +22,18 @@ func unknownVersion(what string, found, known byte) error {
 	return fmt.Errorf("%w: %s is of version %d, this program knows %d: run the triggerd that wrote it, or a newer one", ErrVersion, what, found, known)
 }
 
+// formatFor is the version of a head, and of a file with it: 2 if it has to do with idempotency keys.
+func formatFor(h *machine.Head) byte {
+	if h.Limits.MaxKeys != 0 || h.Limits.KeysKeep != 0 || len(h.Keys) > 0 {
+		return 2
+	}
+	return 1
+}
+
 // appendHead encodes a head; writers are sorted, so that equal heads are equal bytes.
 func appendHead(dst []byte, h *machine.Head) []byte {
-	dst = append(dst, headVersion, boolByte(h.Configured))
+	version := formatFor(h)
+	dst = append(dst, version, boolByte(h.Configured))
 	dst = binary.AppendUvarint(dst, h.Applied)
 	dst = binary.AppendVarint(dst, h.StreamTime)
 	dst = binary.AppendUvarint(dst, h.Events)
@@ -40,15 +49,24 @@ func appendHead(dst []byte, h *machine.Head) []byte {
 		dst = binary.AppendUvarint(dst, h.Writers[name].Number)
 		dst = binary.AppendVarint(dst, h.Writers[name].Seen)
 	}
+	if version < 2 {
+		return dst
+	}
+	dst = binary.AppendVarint(dst, h.Limits.MaxKeys)
+	dst = binary.AppendVarint(dst, h.Limits.KeysKeep)
+	dst = binary.AppendUvarint(dst, uint64(len(h.Keys)))
+	for _, k := range h.Keys {
+		dst = binary.AppendUvarint(binary.AppendVarint(dst, k.Hour), k.Count)
+	}
 	return dst
 }
 
 func decodeHead(b []byte) (h machine.Head, err error) {
-	if len(b) > 0 && b[0] != headVersion {
+	if len(b) > 0 && (b[0] < 1 || b[0] > headVersion) {
 		return h, unknownVersion("head", b[0], headVersion)
 	}
 	d := &decoder{b: b}
-	d.byte()
+	version := d.byte()
 	configured := d.byte()
 	h.Configured = configured == 1
 	h.Applied, h.StreamTime, h.Events = d.uvarint(), d.varint(), d.uvarint()
@@ -64,10 +82,24 @@ func decodeHead(b []byte) (h machine.Head, err error) {
 		}
 		before = name
 	}
-	if !d.end() || configured > 1 {
+	if version >= 2 {
+		decodeKeyCounts(d, &h)
+	}
+	if !d.end() || configured > 1 || version != formatFor(&h) {
 		return machine.Head{}, corrupt("decode head")
 	}
 	return h, nil
+}
+
+func decodeKeyCounts(d *decoder, h *machine.Head) {
+	h.Limits.MaxKeys, h.Limits.KeysKeep = d.varint(), d.varint()
+	for i := range d.count(2) {
+		k := machine.KeyHour{Hour: d.varint(), Count: d.uvarint()}
+		if k.Count == 0 || i > 0 && k.Hour <= h.Keys[i-1].Hour {
+			d.fail()
+		}
+		h.Keys = append(h.Keys, k)
+	}
 }
 
 func appendCheckpoint(dst []byte, c *Checkpoint) []byte {

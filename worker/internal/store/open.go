@@ -11,8 +11,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// formatVersion is the version of the file's format as a whole.
-const formatVersion = 1
+// formatVersion is the newest version of the file's format as a whole. A file is of the lowest that can hold what is in it.
+const formatVersion = 2
 
 // minSize is what bbolt writes into a new file on a system with the smallest pages: four of them.
 const minSize = 4 * 4096
@@ -171,6 +171,9 @@ func (s *Store) load() (err error) {
 	}
 	s.last, s.has, s.lastDigest = meta.checkpoint, meta.has, meta.digest()
 	s.logID, s.partition, s.hasLog = meta.logID, meta.partition, meta.hasLog
+	if err := s.filters.load(r); err != nil {
+		return err
+	}
 	return errors.Join(checkSize(r.tx), meta.checkLog(s.opts))
 }
 

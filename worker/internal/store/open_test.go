@@ -96,15 +96,18 @@ func TestLockedFile(t *testing.T) {
 }
 
 func TestUnknownVersion(t *testing.T) {
-	for name, edit := range map[string]func(b *bbolt.Bucket) error{
-		"file":       func(b *bbolt.Bucket) error { return b.Put(formatKey, []byte{9}) },
-		"checkpoint": func(b *bbolt.Bucket) error { return putMeta(b, checkpointKey, []byte{9, 1, 2}) },
-		"digest":     func(b *bbolt.Bucket) error { return putMeta(b, sumsKey, []byte{9}) },
+	for name, c := range map[string]struct {
+		edit  func(b *bbolt.Bucket) error
+		known string
+	}{
+		"file":       {func(b *bbolt.Bucket) error { return b.Put(formatKey, []byte{9}) }, "knows 2"},
+		"checkpoint": {func(b *bbolt.Bucket) error { return putMeta(b, checkpointKey, []byte{9, 1, 2}) }, "knows 1"},
+		"digest":     {func(b *bbolt.Bucket) error { return putMeta(b, sumsKey, []byte{9}) }, "knows 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := newFile(t)
-			editMeta(t, path, func(tx *bbolt.Tx) error { return edit(tx.Bucket(metaBucket)) })
-			refuse(t, path, testOptions(), ErrVersion, name, "version 9", "knows 1")
+			editMeta(t, path, func(tx *bbolt.Tx) error { return c.edit(tx.Bucket(metaBucket)) })
+			refuse(t, path, testOptions(), ErrVersion, name, "version 9", c.known)
 		})
 	}
 }

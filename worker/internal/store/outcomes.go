@@ -156,10 +156,18 @@ func (s *Store) dropped() int64 {
 	return max(s.active.dropBefore, s.frozen.dropBefore)
 }
 
+// droppedOf is the hour of a table below which nothing of the file counts.
+func (s *Store) droppedOf(t table) int64 {
+	if t == idempotency {
+		return s.droppedKeys()
+	}
+	return s.dropped()
+}
+
 // hoursDown calls visit with each hour's bucket, newest first, until it says that it is done.
 func (r *reader) hoursDown(t table, dropped int64, visit func(hour int64, b *bbolt.Bucket) (done bool, err error)) error {
 	parent, err := r.table(t)
-	if err != nil {
+	if parent == nil {
 		return err
 	}
 	c := parent.Cursor()

@@ -19,6 +19,11 @@ func compareReads(t rapid.TB, log []machine.Message, want, got machine.Store) {
 			compareAnswers(t, "user "+account+" "+user, userOf(want, account, user), userOf(got, account, user))
 		}
 	}
+	for _, whose := range machinetest.Users {
+		for _, key := range append(machinetest.Keys, "never") {
+			compareAnswers(t, "key "+key+" of "+whose[0]+"/"+whose[1], keyOf(want, whose, key), keyOf(got, whose, key))
+		}
+	}
 	for _, msg := range log {
 		batch, _ := record.ParseBatch(msg.Header, msg.Payload)
 		compareAnswers(t, "batch", batchOf(want, batch), batchOf(got, batch))
@@ -38,6 +43,11 @@ func compareAnswers(t rapid.TB, what, want, got string) {
 	if want != got {
 		t.Fatalf("%s: got %s, want %s", what, got, want)
 	}
+}
+
+func keyOf(s machine.Store, whose [2]string, key string) string {
+	k, ok, err := s.Key([]byte(whose[0]), []byte(whose[1]), []byte(key))
+	return fmt.Sprintf("%+v %t %v", k, ok, err)
 }
 
 func nextDue(s machine.Store) string {

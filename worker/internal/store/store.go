@@ -49,6 +49,8 @@ type Store struct {
 	frozen *generation // nil: none
 	cache  cache
 
+	filters filters // of idempotency keys
+
 	looked lookup // of the last user asked for
 	sched  schedule
 	key    []byte // scratch
@@ -124,6 +126,8 @@ type generation struct {
 
 	dropBefore int64    // hours below are dropped; hours of this generation came afterwards
 	hours      []hourly // ascending
+	dropKeys   int64    // the same for idempotency keys
+	keyHours   []keyHour
 	dead       []deadEntry
 
 	data  arena // sealed values
@@ -134,6 +138,6 @@ type generation struct {
 func newGeneration(users int) *generation {
 	return &generation{
 		index: make(map[string]int32, users), users: make([]userEntry, 0, users),
-		due: make(map[record.Position]dueOp), dropBefore: noHour,
+		due: make(map[record.Position]dueOp), dropBefore: noHour, dropKeys: noHour,
 	}
 }

@@ -41,14 +41,18 @@ func compareHours(a, b hourSum) int {
 	return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.hour, b.hour))
 }
 
-func (s *sums) dropHours(before int64) {
-	s.hours = slices.DeleteFunc(s.hours, func(h hourSum) bool { return h.hour < before })
+func (s *sums) dropHours(t table, before int64) {
+	s.hours = slices.DeleteFunc(s.hours, func(h hourSum) bool { return h.table == t && h.hour < before })
 }
+
+// digestTables are the tables that have a term in the digest whether they are hourly or not. Later ones that are hourly
+// don't, so that a state without them has the digest that it always had.
+const digestTables = 7
 
 // digest joins the sums with a head.
 func (s *sums) digest(head *machine.Head) uint64 {
 	total := mix(xxhash.Sum64(appendHead(nil, head)))
-	for t, sum := range s.tables {
+	for t, sum := range s.tables[:digestTables] {
 		total += mix(sum + uint64(t))
 	}
 	for _, h := range s.hours {
@@ -113,13 +117,17 @@ func (s *Store) Digest(head machine.Head) (digest uint64, err error) {
 		return 0, err
 	}
 	total := meta.sums
-	total.dropHours(s.dropped())
+	for t := range tableEnd {
+		if t.hourly() {
+			total.dropHours(t, s.droppedOf(t))
+		}
+	}
 	if s.frozen != nil {
-		if err := total.addChanges(s.frozen, s.active, s.dropped(), r); err != nil {
+		if err := total.addChanges(s.frozen, s.active, s.droppedOf, r); err != nil {
 			return 0, err
 		}
 	}
-	if err := total.addChanges(s.active, nil, s.dropped(), r); err != nil {
+	if err := total.addChanges(s.active, nil, s.droppedOf, r); err != nil {
 		return 0, err
 	}
 	return total.digest(&head), nil
@@ -127,9 +135,9 @@ func (s *Store) Digest(head machine.Head) (digest uint64, err error) {
 
 // addChanges replaces entries of the file by those of a generation. If the generation is in the file already, that
 // changes nothing.
-func (s *sums) addChanges(g, over *generation, dropped int64, r *reader) error {
+func (s *sums) addChanges(g, over *generation, dropped func(table) int64, r *reader) error {
 	return g.changes(over, &arena{reuse: true}, func(t table, hour int64, key, sealed []byte) error {
-		if !t.hourly() || hour >= dropped {
+		if !t.hourly() || hour >= dropped(t) {
 			if err := s.subtract(r, t, hour, key); err != nil {
 				return err
 			}

@@ -105,6 +105,7 @@ const (
 	pendingSize     = 104
 	changeSize      = 72
 	dueOverhead     = 160 // of a dueOp, a map's slot and a heap's item
+	keyOverhead     = 128 // of a machine.Key and a map's slot
 	outcomeOverhead = 48  // of a pack, or of a map's slot
 )
 

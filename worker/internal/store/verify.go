@@ -57,9 +57,12 @@ const verifyStep = 1000
 // scan visits all entries of the file.
 func scan(tx *bbolt.Tx, visit sink) error {
 	for t := users; t < tableEnd; t++ {
-		b := tx.Bucket(bucketNames[t])
+		b, err := tableOf(tx, t)
+		if err != nil {
+			return err
+		}
 		if b == nil {
-			return corrupt("bucket %s is missing", bucketNames[t])
+			continue
 		}
 		if err := scanTable(t, b, visit); err != nil {
 			return err

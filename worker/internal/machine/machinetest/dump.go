@@ -22,10 +22,21 @@ func (m *Memory) Dump() string {
 	for _, hour := range slices.Sorted(maps.Keys(m.hours)) {
 		m.hours[hour].dump(&b, hour)
 	}
+	m.dumpKeys(&b)
 	for _, d := range m.dead {
 		b.WriteString(DumpDeadLetter(d))
 	}
 	return b.String()
+}
+
+// dumpKeys names a key by the trigger that it stands for alone: a Store need not be able to tell its text.
+func (m *Memory) dumpKeys(b *strings.Builder) {
+	for _, hour := range slices.Sorted(maps.Keys(m.keys)) {
+		list := slices.SortedFunc(maps.Values(m.keys[hour]), func(x, y machine.Key) int { return x.Position.Compare(y.Position) })
+		for _, k := range list {
+			fmt.Fprintf(b, "hour %d key of %s print=%q at=%d\n", hour, Pos(k.Position), k.Print, k.At)
+		}
+	}
 }
 
 func (m *Memory) dumpUsers(b *strings.Builder) {
@@ -91,6 +102,9 @@ func DumpHead(h machine.Head) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "head applied=%d time=%d events=%d limits=%+v configured=%t users=%d pending=%d\n",
 		h.Applied, h.StreamTime, h.Events, h.Limits, h.Configured, h.Users, h.Pending)
+	for _, k := range h.Keys {
+		fmt.Fprintf(&b, "keys of hour %d: %d\n", k.Hour, k.Count)
+	}
 	for _, name := range slices.Sorted(maps.Keys(h.Writers)) {
 		fmt.Fprintf(&b, "writer %s %d seen %d\n", name, h.Writers[name].Number, h.Writers[name].Seen)
 	}

@@ -107,11 +107,23 @@ func (g *generator) batch() {
 	for i := range lines {
 		lines[i] = g.line()
 	}
-	msg := Raw(g.seq(), g.clock, record.Batch{Writer: w.name, Number: w.number, Time: max(0, g.clock+w.skew)}, lines...)
+	msg := Raw(g.seq(), g.clock, record.Batch{Version: g.version(lines), Writer: w.name, Number: w.number, Time: max(0, g.clock+w.skew)}, lines...)
 	g.add(msg)
 	if batch, err := record.ParseBatch(msg.Header, msg.Payload); err == nil { // a lone empty line is no batch
 		w.batches = append(w.batches, batch)
 	}
+}
+
+// version is that in which an appender would send the lines, or, seldom, an earlier one that does not know all that is in them.
+func (g *generator) version(lines [][]byte) int {
+	version := 1
+	for _, line := range lines {
+		version = max(version, record.TriggerVersion(line))
+	}
+	if g.pick("version", 19, 1) == 1 {
+		return 1
+	}
+	return version
 }
 
 // ticks come one or more times, as from two owners at once.
@@ -154,6 +166,8 @@ func (g *generator) limits() record.Limits {
 		MaxUserBytes: int64(rapid.SampledFrom([]int{60, 30, 10_000, 0}).Draw(g.t, "max user bytes")),
 		MaxPending:   rapid.SampledFrom([]int{3, 1, 100, 0}).Draw(g.t, "max pending"),
 		OutcomesKeep: rapid.SampledFrom([]machine.Millis{hour, 1, 2*hour + 1, 0}).Draw(g.t, "outcomes keep"),
+		MaxKeys:      rapid.SampledFrom([]int64{100, 3, 1, 0}).Draw(g.t, "max keys"),
+		KeysKeep:     rapid.SampledFrom([]machine.Millis{day, hour, 5 * second}).Draw(g.t, "keys keep"),
 	}
 }
 
@@ -190,6 +204,9 @@ var poison = []string{
 // Users are those of drawn logs, account and user: few, of which two share a name and two an account.
 var Users = [][2]string{{"acme", "ann"}, {"acme", "bob"}, {"zoo", "ann"}, {"zoo", "zoë"}}
 
+// Keys are the idempotency keys of drawn logs.
+var Keys = []string{"k1", "k2", "k3"}
+
 func (g *generator) whose(r *record.Record) {
 	whose := rapid.SampledFrom(Users).Draw(g.t, "whose")
 	r.Account, r.User = []byte(whose[0]), []byte(whose[1])
@@ -209,6 +226,10 @@ func (g *generator) trigger() record.Record {
 	r.Redirect = r.HasModule && g.pick("redirect", 3, 1) == 0
 	waits := []machine.Millis{0, 1, 700, 3 * second, 3 * second, hour, 30 * day}
 	r.Wait = waits[g.pick("wait", 6, 1, 2, 4, 4, 2, 1)]
+	if g.pick("keyed", 1, 1) == 1 {
+		r.Key = []byte(rapid.SampledFrom(Keys).Draw(g.t, "key"))
+		r.Print = []byte(rapid.SampledFrom([]string{"p", "p", "q"}).Draw(g.t, "print"))
+	}
 	if g.pick("traced", 2, 1) == 1 {
 		g.traced++
 		r.Trace = fmt.Appendf(nil, "00-%032x-%016x-01", g.traced, g.traced)

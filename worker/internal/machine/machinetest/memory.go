@@ -16,8 +16,12 @@ type Memory struct {
 	users map[userKey]*machine.User
 	due   []dueEntry // sorted
 	hours map[int64]*bucket
+	keys  map[int64]map[Key]machine.Key
 	dead  []machine.DeadLetter // in the order of the log
 }
+
+// Key is an idempotency key and whose it is.
+type Key struct{ Account, User, Key string }
 
 var _ machine.Store = (*Memory)(nil)
 
@@ -42,14 +46,18 @@ type batchKey struct {
 
 // NewMemory is an empty store.
 func NewMemory() *Memory {
-	return &Memory{users: make(map[userKey]*machine.User), hours: make(map[int64]*bucket)}
+	return &Memory{users: make(map[userKey]*machine.User), hours: make(map[int64]*bucket), keys: make(map[int64]map[Key]machine.Key)}
 }
 
 // Clone is a copy that shares nothing that changes.
 func (m *Memory) Clone() *Memory {
-	c := &Memory{users: maps.Clone(m.users), due: slices.Clone(m.due), dead: slices.Clone(m.dead), hours: make(map[int64]*bucket)}
+	c := &Memory{users: maps.Clone(m.users), due: slices.Clone(m.due), dead: slices.Clone(m.dead), hours: make(map[int64]*bucket),
+		keys: make(map[int64]map[Key]machine.Key)}
 	for hour, b := range m.hours {
 		c.hours[hour] = &bucket{maps.Clone(b.outcomes), maps.Clone(b.later), maps.Clone(b.batches)}
+	}
+	for hour, keys := range m.keys {
+		c.keys[hour] = maps.Clone(keys)
 	}
 	return c
 }
@@ -157,6 +165,26 @@ func (m *Memory) Batch(writer string, number uint64) (uint64, bool, error) {
 
 func (m *Memory) DropHours(before int64) {
 	maps.DeleteFunc(m.hours, func(hour int64, _ *bucket) bool { return hour < before })
+}
+
+func (m *Memory) PutKey(hour int64, account, user, key []byte, k machine.Key) {
+	if m.keys[hour] == nil {
+		m.keys[hour] = make(map[Key]machine.Key)
+	}
+	m.keys[hour][Key{string(account), string(user), string(key)}] = k
+}
+
+func (m *Memory) Key(account, user, key []byte) (newest machine.Key, ok bool, err error) {
+	for _, hour := range slices.Sorted(maps.Keys(m.keys)) {
+		if k, found := m.keys[hour][Key{string(account), string(user), string(key)}]; found {
+			newest, ok = k, true
+		}
+	}
+	return newest, ok, nil
+}
+
+func (m *Memory) DropKeys(before int64) {
+	maps.DeleteFunc(m.keys, func(hour int64, _ map[Key]machine.Key) bool { return hour < before })
 }
 
 func (m *Memory) PutDeadLetter(d machine.DeadLetter) { m.dead = append(m.dead, d) }

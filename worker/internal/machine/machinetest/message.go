@@ -15,11 +15,12 @@ func Message(seq uint64, serverTime machine.Millis, batch record.Batch, records 
 	lines := make([][]byte, len(records))
 	for i := range records {
 		lines[i] = records[i].AppendTo(nil)
+		batch.Version = max(batch.Version, records[i].Version())
 	}
 	return Raw(seq, serverTime, batch, lines...)
 }
 
-// Raw is Message of lines as they are.
+// Raw is Message of lines as they are, in the version that batch has.
 func Raw(seq uint64, serverTime machine.Millis, batch record.Batch, lines ...[]byte) machine.Message {
 	batch.Count, batch.Payload = len(lines), bytes.Join(lines, []byte{'\n'})
 	return machine.Message{Seq: seq, Time: serverTime, Header: batch.Header(), Payload: batch.Payload}

@@ -1,0 +1,125 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/triggerd/triggerd/ingress/internal/httpapi"
+	"github.com/triggerd/triggerd/ingress/internal/peers"
+	"github.com/triggerd/triggerd/ingress/internal/ratelimit"
+	"github.com/triggerd/triggerd/shared/config"
+	"github.com/triggerd/triggerd/shared/statequery"
+)
+
+// Limits is how much of everything an ingress takes: what accounts may send, what may be in hand at once, and how long callers may take. deploy/LIMITS.md says what a
+// caller sees of each.
+type Limits struct {
+	Rate         float64 // triggers a second of one account over the whole deployment; 0 = no limit
+	Burst        int     // triggers of one account at once; 0 = what two seconds bring
+	RateAccounts int     // accounts whose triggers are counted at once
+
+	Connections  int   // open at once
+	Requests     int   // for triggers, in hand at once
+	BodyBytes    int64 // of bodies in hand at once
+	Batches      int   // in hand at once
+	Imports      int   // in hand at once
+	HeaderBytes  int   // of a request's headers
+	ReadHeader   time.Duration
+	Read         time.Duration
+	Write        time.Duration
+	Idle         time.Duration
+	DrainDelay   time.Duration // between not being ready any more and closing the port
+	DrainTimeout time.Duration // for requests in hand when the ingress stops
+}
+
+// RegisterFlags adds the flags and sets the defaults.
+func (l *Limits) RegisterFlags(fs *flag.FlagSet) {
+	fs.Float64Var(&l.Rate, "rate-limit", 0, "triggers a `second` of one account over the whole deployment, divided by the live ingresses; 0 is no limit. ingress limit sets it for one account")
+	fs.IntVar(&l.Burst, "rate-burst", 0, "`triggers` of one account at once, over the whole deployment; 0 is what two seconds of -rate-limit bring")
+	fs.IntVar(&l.RateAccounts, "rate-accounts", ratelimit.DefaultMaxAccounts, "accounts whose triggers are counted at once")
+	fs.IntVar(&l.Connections, "max-connections", httpapi.DefaultMaxConnections, "open at once; one more is answered 503 and closed")
+	fs.IntVar(&l.Requests, "max-requests", httpapi.DefaultMaxRequests, "requests for triggers in hand at once; one account may have as many as are left for all others")
+	l.BodyBytes = httpapi.DefaultMaxBodyBytes
+	fs.Var((*config.Bytes)(&l.BodyBytes), "max-body-bytes", "`size` of all bodies in hand at once; one account may have as much as is left for all others")
+	fs.IntVar(&l.Batches, "batches", httpapi.DefaultBatches, "batches in hand at once; one account may have as many as are left for all others")
+	fs.IntVar(&l.Imports, "imports", httpapi.DefaultImports, "imports of users in hand at once; one account may have as many as are left for all others")
+	fs.IntVar(&l.HeaderBytes, "http-max-header-bytes", httpapi.DefaultMaxHeaderBytes, "`bytes` of a request's headers")
+	fs.DurationVar(&l.ReadHeader, "http-read-header-timeout", httpapi.DefaultReadHeaderTimeout, "for a request's headers to arrive")
+	fs.DurationVar(&l.Read, "http-read-timeout", httpapi.DefaultReadTimeout, "for a request's headers and body to arrive; for every piece of an import")
+	fs.DurationVar(&l.Write, "http-write-timeout", httpapi.DefaultWriteTimeout, "from a request's headers to the end of its answer; callers may ask to wait 30s")
+	fs.DurationVar(&l.Idle, "http-idle-timeout", httpapi.DefaultIdleTimeout, "between two requests of a connection")
+	fs.DurationVar(&l.DrainDelay, "http-drain-delay", 0, "between not being ready any more and closing the port, for load balancers to notice")
+	fs.DurationVar(&l.DrainTimeout, "http-drain-timeout", DefaultDrainTimeout, "for requests in hand when the process stops")
+}
+
+// Validate joins all faults.
+func (l *Limits) Validate() error {
+	faults := []error{l.rate().Default.Validate()}
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"rate-accounts", int64(l.RateAccounts)}, {"max-connections", int64(l.Connections)}, {"max-requests", int64(l.Requests)},
+		{"max-body-bytes", l.BodyBytes}, {"batches", int64(l.Batches)}, {"imports", int64(l.Imports)}, {"http-max-header-bytes", int64(l.HeaderBytes)},
+		{"http-read-header-timeout", int64(l.ReadHeader)}, {"http-read-timeout", int64(l.Read)}, {"http-idle-timeout", int64(l.Idle)},
+		{"http-drain-timeout", int64(l.DrainTimeout)},
+	} {
+		fault(v.value < 1, "-%s is %d, under 1", v.name, v.value)
+	}
+	fault(l.Write <= statequery.MaxWait, "-http-write-timeout is %v, not over the %v that callers may ask to wait", l.Write, statequery.MaxWait)
+	fault(l.DrainDelay < 0, "-http-drain-delay is %v, under 0", l.DrainDelay)
+	return errors.Join(faults...)
+}
+
+func (l *Limits) rate() ratelimit.Config {
+	return ratelimit.Config{Default: ratelimit.Limit{Rate: l.Rate, Burst: l.Burst}, MaxAccounts: l.RateAccounts}
+}
+
+// apply sets what the HTTP surface is told of them.
+func (l *Limits) apply(c *httpapi.Config) {
+	c.MaxConnections, c.MaxRequests, c.MaxBodyBytes, c.Batches, c.Imports = l.Connections, l.Requests, l.BodyBytes, l.Batches, l.Imports
+	c.MaxHeaderBytes, c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout = l.HeaderBytes, l.ReadHeader, l.Read, l.Write, l.Idle
+}
+
+// limits are the parts that limit accounts.
+type limits struct {
+	peers   *peers.Peers
+	limiter *ratelimit.Limiter
+}
+
+func (in *Ingress) makeLimits(deps Deps) (err error) {
+	in.limits.peers, err = peers.New(peers.Config{}, peers.Deps{Broker: deps.Broker, Log: deps.Logger, Registerer: deps.Registerer})
+	if err != nil {
+		return err
+	}
+	in.limits.limiter, err = ratelimit.New(in.cfg.Limits.rate(), ratelimit.Deps{Broker: deps.Broker, Peers: in.limits.peers, Log: deps.Logger, Registerer: deps.Registerer})
+	return err
+}
+
+// close ends them. That the others could not be told is no failure: the key expires.
+func (l *limits) close(ctx context.Context, log *slog.Logger) {
+	if l.limiter != nil {
+		l.limiter.Close()
+	}
+	if l.peers == nil {
+		return
+	}
+	if err := l.peers.Close(context.WithoutCancel(ctx)); err != nil {
+		log.Warn("other ingresses count this one until its key expires", "error", err)
+	}
+}
+
+// LimitCommand is the verb limit: it sets, removes and lists what single accounts may send, and returns the exit code (0 done, 1 failed, 2 wrong usage).
+func LimitCommand(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	return ratelimit.Command(ctx, args, environ, stdout, stderr)
+}
