@@ -62,6 +62,12 @@ func (r *Session) Report() *Report {
 	return rep
 }
 
+// Forget lets go of what was measured so far, not of what was promised: what is driven after it is reported as if it were the beginning.
+func (r *Session) Forget() {
+	r.senders, r.elapsed, r.missed = nil, 0, 0
+	r.fromDue, r.fromSent = latencies{}, latencies{}
+}
+
 // Rate is accepted triggers a second.
 func (r *Report) Rate() float64 { return float64(r.Accepted) / r.Elapsed.Seconds() }
 

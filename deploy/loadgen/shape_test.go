@@ -92,7 +92,7 @@ func TestSettings(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"url": func(c *Config) { c.URL = "http://a:1,ftp://b" }, "path": func(c *Config) { c.URL = "http://a/b" },
 		"both": func(c *Config) { c.Rate, c.Burst = 1, 1 }, "every": func(c *Config) { c.Burst, c.Every = 1, 0 },
-		"too few hot": func(c *Config) { c.Skew = Skew{80, 0.1} }, "values": func(c *Config) { c.Vars, c.ValueBytes = 250, 1 << 20 },
+		"too few hot": func(c *Config) { c.Skew = Skew{80, 0.1} }, "values": func(c *Config) { c.Vars, c.ValueBytes = 250, 1<<20 },
 	} {
 		c := Config{Token: "t"}
 		c.RegisterFlags(flag.NewFlagSet("", flag.ContinueOnError))

@@ -4,8 +4,8 @@
 //	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s -ledger run.ledger
 //	loadgen verify -signing-key .data/keys/signing.pem -ledger run.ledger
 //
-// Two verbs need nothing running: compare measures triggerd beside an empty handler and beside one synced message a request, growth what
-// partitions and users cost.
+// Three verbs need nothing running: bench measures all that is claimed of triggerd's speed, compare triggerd with several numbers of partitions beside an empty
+// handler and beside one synced message a request, growth what partitions and users cost.
 package main
 
 import (
@@ -23,6 +23,7 @@ import (
 func main() {
 	verbs := map[string]func() int{
 		"verify":  verb("loadgen verify", &loadgen.VerifyConfig{}, loadgen.PrintVerdict),
+		"bench":   verb("loadgen bench", &bench.ClaimsConfig{}, bench.PrintClaims),
 		"compare": verb("loadgen compare", &bench.Config{}, bench.PrintComparison),
 		"growth":  verb("loadgen growth", &bench.GrowthConfig{}, bench.Growth),
 	}
