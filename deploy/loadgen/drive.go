@@ -70,6 +70,7 @@ func (r *Session) Drive(ctx context.Context) {
 		r.senders = append(r.senders, s)
 		wg.Go(func() { s.loop(ctx) })
 	}
+	go func() { wg.Wait(); cancel() }() // all of them may run out of users
 	<-ctx.Done()
 	r.missed += schedule.missed(time.Now()) * uint64(r.cfg.Batch)
 	wg.Wait()

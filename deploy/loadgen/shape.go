@@ -14,6 +14,7 @@ import (
 // schedule says when requests are due. For any number of goroutines.
 type schedule struct {
 	start    time.Time
+	end      time.Time     // nothing is due at or after it
 	interval time.Duration // between two bursts; 0 = closed loop
 	burst    uint64        // requests at once
 	tickets  atomic.Uint64
@@ -21,7 +22,7 @@ type schedule struct {
 
 // newSchedule is that of a configuration.
 func newSchedule(cfg *Config, start time.Time) *schedule {
-	s := &schedule{start: start, burst: 1}
+	s := &schedule{start: start, end: start.Add(cfg.Duration), burst: 1}
 	switch {
 	case cfg.Burst > 0:
 		s.interval, s.burst = cfg.Every, uint64((cfg.Burst+cfg.Batch-1)/cfg.Batch)
@@ -38,19 +39,22 @@ func (s *schedule) due(ctx context.Context, w *waiter) (time.Time, bool) {
 		return time.Now(), ctx.Err() == nil
 	}
 	at := s.at(s.tickets.Add(1) - 1)
-	return at, w.until(ctx, at)
+	return at, w.until(ctx, at) && at.Before(s.end)
 }
 
 func (s *schedule) at(ticket uint64) time.Time {
 	return s.start.Add(time.Duration(ticket/s.burst) * s.interval)
 }
 
-// missed is how many requests were due before the end and had no connection free to be sent.
-func (s *schedule) missed(end time.Time) uint64 {
-	if s.interval == 0 || end.Before(s.start) {
+// missed is how many requests were due by now, before the end, and had no connection free to be sent.
+func (s *schedule) missed(now time.Time) uint64 {
+	if s.end.Before(now) {
+		now = s.end.Add(-1)
+	}
+	if s.interval == 0 || now.Before(s.start) {
 		return 0
 	}
-	due := (uint64(end.Sub(s.start)/s.interval) + 1) * s.burst
+	due := (uint64(now.Sub(s.start)/s.interval) + 1) * s.burst
 	return due - min(due, s.tickets.Load())
 }
 

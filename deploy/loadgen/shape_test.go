@@ -14,7 +14,7 @@ import (
 func TestScheduleDoesNotWaitForTheSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		s := newSchedule(&Config{Rate: 100, Batch: 1}, begun)
+		s := newSchedule(&Config{Rate: 100, Batch: 1, Duration: time.Minute}, begun)
 		var w waiter
 		for i := range 5 {
 			due, ok := s.due(t.Context(), &w)
@@ -30,6 +30,9 @@ func TestScheduleDoesNotWaitForTheSlow(t *testing.T) {
 		}
 		if got := s.missed(time.Now()); got != 99 { // 105 were due, the first at 0, the last at 1.04 s; 6 were taken
 			t.Errorf("%d missed", got)
+		}
+		if got := (&schedule{start: begun, end: begun.Add(time.Second), interval: 500 * time.Millisecond, burst: 10}).missed(time.Now()); got != 20 {
+			t.Errorf("%d missed of two bursts; the third one would be due at the end", got)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
