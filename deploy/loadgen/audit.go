@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (a *auditor) run(ctx context.Context) error {
 	for _, step := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"resolve receipts", a.resolveAll}, {"wait until all is applied", a.awaitApplied}, {"ask for duplicates", a.checkDuplicates}, {"read state", a.checkAll}} {
+	}{{"find the deployment", a.find}, {"resolve receipts", a.resolveAll}, {"wait until all is applied", a.awaitApplied}, {"ask for duplicates", a.checkDuplicates}, {"read state", a.checkAll}} {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrNotAudited, step.name, err)
 		}
@@ -73,6 +74,15 @@ func (a *auditor) run(ctx context.Context) error {
 	}
 	a.done = true
 	return nil
+}
+
+// find makes sure that this is where the run was: in another account or deployment everybody would look lost.
+func (a *auditor) find(ctx context.Context) error {
+	err := a.api.get(ctx, "/v1/bots/"+botID+"/modules", nil)
+	if notFound(err) {
+		return errors.New("the token's account has no bot " + botID + ": this is another account or another deployment (or one that has lost everything)")
+	}
+	return err
 }
 
 // fail notes a promise that was not kept, if b is one.

@@ -30,6 +30,8 @@ type fake struct {
 	fail func(n int, w http.ResponseWriter) bool
 	// replay changes the id that a repeat is answered with.
 	replay func(record.ID) record.ID
+	// foreign says that it is somebody else's.
+	foreign bool
 	// blind accepts repeats under ids of their own, as if nobody could say that they are.
 	blind bool
 }
@@ -56,6 +58,11 @@ func newFake(t *testing.T) *fake {
 	f := &fake{users: map[string]*userState{}, keys: map[string]record.ID{}, outcomes: map[string]fate{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /v1/bots/{bot}/modules", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v1/bots/{bot}/modules", func(w http.ResponseWriter, _ *http.Request) {
+		if f.foreign {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})
 	mux.HandleFunc("POST /v1/users", f.importUsers)
 	mux.HandleFunc("GET /v1/users/{user}", f.getUser)
 	mux.HandleFunc("GET /v1/triggers/{id}", f.getTrigger)

@@ -233,6 +233,15 @@ func TestWhatCannotBeAuditedIsToldApart(t *testing.T) {
 	if err := os.WriteFile(bad, slices.Concat(text[:len(text)/2], []byte("\nnonsense\n"), text[len(text)/2:]), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	f.foreign = true
+	clear(f.users)
+	if _, err := Verify(t.Context(), VerifyConfig{Ledger: ledger, Token: "t"}); ExitCode(err) != exitNotAudited || !strings.Contains(err.Error(), "another deployment") {
+		t.Errorf("another deployment: exit code %d, %v", ExitCode(err), err)
+	}
+	f.foreign = false
+	if v := verify(t, ledger, false); v.Result != "broken" || v.Lost != v.Accepted {
+		t.Errorf("all users are gone: %+v", v)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
