@@ -100,13 +100,15 @@ var goldenReplies = map[string]Reply{
 		Outcome: &Outcome{TriggerID: "7-10483-0", UserID: "bob", Kind: "register", Status: StatusDuplicate, DuplicateOf: "7-10482-4", AcceptedAt: 1},
 	},
 	`{"applied":9,"status":{"owner":"w","state":"serving","since":1,"last":12,"oldest_age_ms":30,"events":8,"emitted":7,"pending_redirects":2,` +
-		`"users":3,"stream_time":4,"checkpoint_seq":6,"checkpoint_age_ms":50,"digest":"00000000000000ff"}}`: {
+		`"users":3,"stream_time":4,"checkpoint_seq":6,"checkpoint_age_ms":50,"digest":"00000000000000ff",` +
+		`"limits":{"machine":1,"max_user_bytes":2,"max_pending":3,"outcomes_keep_ms":4,"max_keys":5,"keys_keep_ms":6}}}`: {
 		Applied: 9,
 		Status: &Status{Owner: "w", State: "serving", Since: 1, Last: 12, OldestAge: 30, Events: 8, Emitted: 7, Pending: 2, Users: 3,
-			StreamTime: 4, CheckpointSeq: 6, CheckpointAge: 50, Digest: "00000000000000ff"},
+			StreamTime: 4, CheckpointSeq: 6, CheckpointAge: 50, Digest: "00000000000000ff",
+			Limits: Limits{Machine: 1, MaxUserBytes: 2, MaxPending: 3, OutcomesKeep: 4, MaxKeys: 5, KeysKeep: 6}},
 	},
 	`{"applied":9,"status":{"owner":"w","state":"serving","since":1,"last":9,"events":8,"emitted":8,"pending_redirects":0,` +
-		`"users":0,"stream_time":0,"checkpoint_seq":9}}`: {
+		`"users":0,"stream_time":0,"checkpoint_seq":9,"limits":{"machine":0,"max_user_bytes":0,"max_pending":0,"outcomes_keep_ms":0,"max_keys":0,"keys_keep_ms":0}}}`: {
 		Applied: 9,
 		Status:  &Status{Owner: "w", State: "serving", Since: 1, Last: 9, Events: 8, Emitted: 8, CheckpointSeq: 9},
 	},

@@ -178,6 +178,18 @@ type Status struct {
 	CheckpointSeq uint64 `json:"checkpoint_seq"`
 	CheckpointAge int64  `json:"checkpoint_age_ms,omitempty"` // for how long something applied has not been in a checkpoint
 	Digest        string `json:"digest,omitempty"`            // as of Reply.Applied
+	Limits        Limits `json:"limits"`
+}
+
+// Limits are those that the partition goes by, as of Reply.Applied; all are 0 in the answer of a build that does not tell them. They are record.Limits
+// by the names of the log.
+type Limits struct {
+	Machine      int   `json:"machine"`
+	MaxUserBytes int64 `json:"max_user_bytes"`
+	MaxPending   int   `json:"max_pending"`
+	OutcomesKeep int64 `json:"outcomes_keep_ms"`
+	MaxKeys      int64 `json:"max_keys"`
+	KeysKeep     int64 `json:"keys_keep_ms"`
 }
 
 // DeadLetter is one poison record.

@@ -1,5 +1,5 @@
-// Package command is what an operator types to a worker's binary besides running it: look at a deployment, pause and resume partitions, take over
-// a log that was restored.
+// Package command is what an operator types to a worker's binary besides running it: look at a deployment, pause and resume partitions, change
+// the limits that are part of the logs, take over a log that was restored.
 //
 // # Usage
 //
@@ -52,7 +52,7 @@ type console struct {
 // verbs are the commands by name.
 func verbs() map[string]func(ctx context.Context, args []string, c console) error {
 	return map[string]func(context.Context, []string, console) error{
-		"pause": pause, "resume": resume, "inspect": inspect, "adopt": adoptLog,
+		"pause": pause, "resume": resume, "inspect": inspect, "adopt": adoptLog, "configure": configure,
 	}
 }
 

@@ -67,6 +67,9 @@ func (m *Machine) Events() uint64 { return m.head.Events }
 // Pending is Head().Pending, the delayed redirects that wait, without the copy.
 func (m *Machine) Pending() uint64 { return m.head.Pending }
 
+// Limits is Head().Limits without the copy.
+func (m *Machine) Limits() record.Limits { return m.head.Limits }
+
 // Keys is Head().KeyCount() and Head().Limits.MaxKeys without the copy.
 func (m *Machine) Keys() (count uint64, most int64) { return m.head.KeyCount(), m.head.Limits.MaxKeys }
 
