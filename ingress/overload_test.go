@@ -51,6 +51,7 @@ func startStalling(t *testing.T, change func(*ingress.Config)) *stalling {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	go func() { s.ended <- s.in.Run(ctx) }()
+	natstest.Eventually(t, func() bool { _, ready := deps.Health.Statuses(); return ready }, "it serves: it knows which tokens are revoked")
 	return s
 }
 

@@ -230,6 +230,7 @@ func TestAccountsAreApart(t *testing.T) {
 func TestScopes(t *testing.T) {
 	allowed := map[string]auth.Scopes{
 		"POST " + triggerPath:        auth.ScopeTrigger,
+		"POST " + batchPath:          auth.ScopeTrigger,
 		"PUT /v1/users/alice":        operators,
 		"GET /v1/users/alice":        operators,
 		"DELETE /v1/users/alice":     operators,
