@@ -32,6 +32,10 @@ type fake struct {
 	replay func(record.ID) record.ID
 	// foreign says that it is somebody else's.
 	foreign bool
+	// silent answers repeats without saying that they are.
+	silent bool
+	// second changes what becomes of a repeat that was accepted under an id of its own; nil: it is forgotten.
+	second func(fate) *fate
 	// blind accepts repeats under ids of their own, as if nobody could say that they are.
 	blind bool
 }
@@ -126,7 +130,7 @@ func (f *fake) trigger(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, replayed := f.accept(b, r.Header.Get("Idempotency-Key"))
-	if replayed {
+	if replayed && !f.silent {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
 	fmt.Fprintf(w, `{"message":"1","error":[],"trigger_id":"%s","redirect":true}`, id)
@@ -164,7 +168,13 @@ func (f *fake) accept(b fakeBody, key string) (id record.ID, replayed bool) {
 	f.seq++
 	id = record.ID{Partition: 1, Position: record.Position{Seq: f.seq * 10}}
 	if known {
-		f.outcomes[id.String()] = fate{TriggerID: id.String(), Status: "duplicate", DuplicateOf: first.String()}
+		o := &fate{TriggerID: id.String(), Status: "duplicate", DuplicateOf: first.String()}
+		if f.second != nil {
+			o = f.second(*o)
+		}
+		if o != nil {
+			f.outcomes[id.String()] = *o
+		}
 		return id, false
 	}
 	if key != "" {

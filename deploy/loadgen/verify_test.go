@@ -165,6 +165,16 @@ func TestBrokenPromisesAreNamed(t *testing.T) {
 		{"a repeat is answered with another id", Replays, false, func(f *fake) {
 			f.replay = func(id record.ID) record.ID { id.Seq++; return id }
 		}},
+		{"a repeat is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }},
+		{"a repeat's outcome is that it is applied", Once, false, func(f *fake) {
+			f.blind, f.second = true, func(o fate) *fate { o.Status = "applied"; return &o }
+		}},
+		{"a repeat is a duplicate of something else", Replays, false, func(f *fake) {
+			f.blind, f.second = true, func(o fate) *fate { o.DuplicateOf = "1-1-0"; return &o }
+		}},
+		{"a repeat is accepted and forgotten", Durable, false, func(f *fake) {
+			f.blind, f.second = true, func(fate) *fate { return nil }
+		}},
 		{"a repeat is applied", Once, false, func(f *fake) {
 			f.sabotage = func(f *fake, n uint64, _ *fakeTrigger) { clear(f.keys) }
 		}},
