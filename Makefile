@@ -12,11 +12,11 @@ FUZZ  ?= 3s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
 USERS ?= 0         # idle ones of `make chaos`
-ARGS  ?=           # more arguments for `make run`, `make bench`, `make load` and `make growth`
+ARGS  ?=           # more arguments for `make run`, `make bench`, `make load`, `make growth` and `make fairness`
 BENCH ?= .         # which of `make microbench`
 COUNT ?= 1
 
-.PHONY: help run test check build bench load growth microbench chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
+.PHONY: help run test check build bench load growth fairness microbench chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
 
 help: ## list the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ microbench: ## run the packages' benchmarks; BENCH=Apply COUNT=6 for benchstat
 
 growth: ## measure what partitions and users cost (much of an hour); ARGS="-partitions 1,64 -users 10000,5000000"
 	$(GO) run ./deploy/cmd/loadgen growth $(ARGS)
+
+fairness: ## measure what an account that floods does to one that is quiet (minutes); ARGS="-rate-limit 5000"
+	$(GO) run ./deploy/cmd/loadgen fairness $(ARGS)
 
 chaos: ## kill, freeze and cut off processes at random under load, and audit; FOR=10m USERS=1000000
 	$(GO) test ./deploy/e2e/chaos -run TestChaos -count 1 -v -timeout 0 -for $(strip $(FOR)) -seed $(strip $(SEED)) -users $(strip $(USERS))

@@ -102,6 +102,11 @@ type deployment struct {
 }
 
 func deploy(ctx context.Context, dir string, partitions int) (*deployment, error) {
+	return deployWith(ctx, dir, partitions, func(*settings) {})
+}
+
+// deployWith lets change do what flags would.
+func deployWith(ctx context.Context, dir string, partitions int, change func(*settings)) (*deployment, error) {
 	d := &deployment{}
 	if err := config.Load("bench", nil, nil, nil, &d.set); err != nil {
 		return nil, err
@@ -109,6 +114,7 @@ func deploy(ctx context.Context, dir string, partitions int) (*deployment, error
 	keys := filepath.Join(dir, "keys")
 	d.set.deployment.Partitions, d.set.worker.DataDir = partitions, dir
 	d.set.ingress.HTTPAddr, d.set.ingress.KeysFile = "127.0.0.1:0", ingress.KeysIn(keys).Public
+	change(&d.set)
 	err := ingress.EnsureKeys(keys)
 	if err == nil {
 		d.token, err = ingress.IssueToken(ingress.KeysIn(keys).Signing, "bench", "trigger runtime", tokenTTL)

@@ -4,8 +4,8 @@
 //	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s -ledger run.ledger
 //	loadgen verify -signing-key .data/keys/signing.pem -ledger run.ledger
 //
-// Three verbs need nothing running: bench measures all that is claimed of triggerd's speed, compare triggerd with several numbers of partitions beside an empty
-// handler and beside one synced message a request, growth what partitions and users cost.
+// Four verbs need nothing running: bench measures all that is claimed of triggerd's speed, compare triggerd with several numbers of partitions beside an empty
+// handler and beside one synced message a request, growth what partitions and users cost, fairness what an account that floods does to one that is quiet.
 package main
 
 import (
@@ -22,10 +22,11 @@ import (
 
 func main() {
 	verbs := map[string]func() int{
-		"verify":  verb("loadgen verify", &loadgen.VerifyConfig{}, loadgen.PrintVerdict),
-		"bench":   verb("loadgen bench", &bench.ClaimsConfig{}, bench.PrintClaims),
-		"compare": verb("loadgen compare", &bench.Config{}, bench.PrintComparison),
-		"growth":  verb("loadgen growth", &bench.GrowthConfig{}, bench.Growth),
+		"verify":   verb("loadgen verify", &loadgen.VerifyConfig{}, loadgen.PrintVerdict),
+		"bench":    verb("loadgen bench", &bench.ClaimsConfig{}, bench.PrintClaims),
+		"compare":  verb("loadgen compare", &bench.Config{}, bench.PrintComparison),
+		"fairness": verb("loadgen fairness", &bench.FairnessConfig{}, bench.Fairness),
+		"growth":   verb("loadgen growth", &bench.GrowthConfig{}, bench.Growth),
 	}
 	run := verb("loadgen", &loadgen.Config{}, loadgen.Print)
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {

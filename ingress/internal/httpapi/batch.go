@@ -10,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/strictjson"
 )
 
@@ -41,6 +40,9 @@ func (a *API) postBatch(c echo.Context) error {
 		return err
 	}
 	defer end()
+	if len(r.Header[keyHeader]) > 0 {
+		return badBatchKey
+	}
 	items, err := batchItems(body)
 	if err != nil {
 		return err
@@ -100,9 +102,8 @@ type batch struct {
 
 // batchResult is what became of one item.
 type batchResult struct {
-	id       record.ID
-	redirect bool
-	failure  *failure // nil: accepted
+	accepted
+	failure *failure // nil: accepted
 }
 
 func (a *API) newBatch(ctx context.Context, account, trace string, items int) *batch {
@@ -130,7 +131,7 @@ func (b *batch) take(i int, item []byte) {
 		return
 	}
 	s := b.api.scratch.get()
-	req, err := s.decoder.trigger(item, !b.api.cfg.OptionalModuleID)
+	req, err := s.decoder.item(item, !b.api.cfg.OptionalModuleID)
 	if err != nil {
 		b.results[i].failure = itemFailure(err)
 		b.api.scratch.put(s)
@@ -163,15 +164,15 @@ func (b *batch) submit(s *scratch, user string, req *request) (result batchResul
 			b.api.logPanic("batch", p)
 			result = batchResult{failure: fail(internal)}
 		}
-		if f := result.failure; f != nil && codes[f.code].status >= http.StatusInternalServerError {
+		if f := result.failure; f != nil && f.again() {
 			b.hold(user, f)
 		}
 	}()
-	id, err := b.api.submit(b.ctx, s, b.account, req, b.trace)
+	done, err := b.api.submit(b.ctx, s, b.account, req, b.trace)
 	if err != nil {
 		return batchResult{failure: asFailure(err)}
 	}
-	return batchResult{id: id, redirect: req.redirects()}
+	return batchResult{accepted: done}
 }
 
 func (b *batch) hold(user string, f *failure) {
@@ -195,7 +196,11 @@ func (b *batch) answer() []byte {
 		if r.failure != nil {
 			out = append(out, r.failure.envelope()[1:]...)
 		} else {
-			out = appendAccepted(out, r.id, r.redirect)
+			out = r.appendTo(out)
+			if r.replayed {
+				out = append(out, `,"replayed":true`...)
+			}
+			out = append(out, '}')
 		}
 	}
 	return append(out, ']')

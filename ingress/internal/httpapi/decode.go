@@ -30,11 +30,13 @@ const (
 	fAsync
 	fWait
 	fBot
+	fKey
 )
 
 // The shapes of requests. What is in no shape is ignored, as unknown fields are.
 const (
 	shapeTrigger = fUser | fModule | fVars | fAsync | fWait
+	shapeItem    = shapeTrigger | fKey
 	shapeUser    = fBot | fModule | fVars
 	shapeImport  = shapeUser | fUser
 )
@@ -53,6 +55,8 @@ func fieldOf(name []byte) field {
 		return fWait
 	case "bot_id":
 		return fBot
+	case "idempotency_key":
+		return fKey
 	}
 	return 0
 }
@@ -68,6 +72,7 @@ type request struct {
 	async     bool // exactly true
 	wait      int64
 	vars      []record.Var
+	key       []byte // idempotency key, nil = none
 }
 
 // decoder reads requests and keeps what it needs for that from one to the next. Not safe for concurrent use.
@@ -106,9 +111,17 @@ func (d *decoder) decode(data []byte, shape field) (*request, error) {
 	return &d.req, nil
 }
 
-// trigger reads the body of a trigger: first what is missing is answered, then what is wrong.
+// trigger reads the body of a trigger, and item that of one in a batch: first what is missing is answered, then what is wrong.
 func (d *decoder) trigger(data []byte, requireModule bool) (*request, error) {
-	req, err := d.decode(data, shapeTrigger)
+	return d.readTrigger(data, shapeTrigger, requireModule)
+}
+
+func (d *decoder) item(data []byte, requireModule bool) (*request, error) {
+	return d.readTrigger(data, shapeItem, requireModule)
+}
+
+func (d *decoder) readTrigger(data []byte, shape field, requireModule bool) (*request, error) {
+	req, err := d.decode(data, shape)
 	switch {
 	case err != nil:
 		return nil, err
@@ -186,6 +199,8 @@ func (d *decoder) set(f field, value []byte) *failure {
 		d.req.async = string(value) == "true"
 	case fWait:
 		return d.req.setWait(value)
+	case fKey:
+		return d.req.setKey(value)
 	}
 	return nil
 }

@@ -89,6 +89,7 @@ func (f *fakeAppender) all() []appended {
 type fakeUsers struct {
 	mu       sync.Mutex
 	verdicts map[string]admission.Verdict // by account/user; others are known
+	priors   map[string]admission.Prior   // by account/user/key; others are new
 	learned  []string
 	forgot   []string
 }
@@ -98,6 +99,14 @@ func (f *fakeUsers) User(ctx context.Context, p int, account, user string) admis
 		return v
 	}
 	return admission.Known
+}
+
+func (f *fakeUsers) Keyed(ctx context.Context, p int, account, user, key string) (admission.Verdict, admission.Prior) {
+	prior, ok := f.priors[account+"/"+user+"/"+key]
+	if !ok {
+		prior.Final = true
+	}
+	return f.User(ctx, p, account, user), prior
 }
 
 func (f *fakeUsers) Learn(account, user string) {

@@ -18,6 +18,7 @@ type metrics struct {
 	unverified prometheus.Counter
 	items      *prometheus.CounterVec // of batches, by status
 	overloads  *prometheus.CounterVec // by limit
+	keys       [keyResults]prometheus.Counter
 }
 
 // secondsBuckets begin below one fsync of a fast disk and end at the longest wait.
@@ -44,9 +45,17 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 			Name: "triggerd_ingress_overloads_total", Help: "Requests (and connections) answered 503 because a limit was reached: requests, body_bytes, batches, imports, connections; deploy/LIMITS.md has their flags. Bad if it keeps rising: too much comes, or the log is slow.",
 		}, []string{"limit"}),
 	}
+	keys := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "triggerd_ingress_idempotency_keys_total",
+		Help: "Triggers with an idempotency key by what was known of it: new, replayed, mismatch (422), no_room (429), unverified (accepted, the machine judges). Bad if no_room rises: see triggerd_worker_idempotency_keys; or unverified: workers are away or slow.",
+	}, []string{"result"})
+	for result, name := range keyResultNames {
+		m.keys[result] = keys.WithLabelValues(name)
+	}
 	if reg == nil {
 		return m, nil
 	}
+	more = append(more, keys)
 	for _, c := range append([]prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items, m.overloads}, more...) {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -35,7 +35,7 @@ func TestMetrics(t *testing.T) {
 	for _, f := range families {
 		names = append(names, f.GetName())
 	}
-	want := "triggerd_ingress_accepted_total triggerd_ingress_body_bytes triggerd_ingress_connections triggerd_ingress_request_seconds triggerd_ingress_requests_in_hand triggerd_ingress_requests_total triggerd_ingress_unverified_accepts_total"
+	want := "triggerd_ingress_accepted_total triggerd_ingress_body_bytes triggerd_ingress_connections triggerd_ingress_idempotency_keys_total triggerd_ingress_request_seconds triggerd_ingress_requests_in_hand triggerd_ingress_requests_total triggerd_ingress_unverified_accepts_total"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("metrics %s, want %s", got, want)
 	}

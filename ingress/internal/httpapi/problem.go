@@ -22,6 +22,8 @@ const (
 	invalidJSON
 	missingField
 	invalidField
+	idempotencyMismatch
+	keyBudget
 	unknownUser
 	unknownModule
 	moduleTaken
@@ -52,6 +54,8 @@ var codes = [...]struct {
 	invalidJSON:          {word: "invalid_json", status: 400, statusV1: 400, text: "The body is not a valid JSON object"},
 	missingField:         {word: "missing_field", status: 400, statusV1: 400, text: "user_id and module_id are mandatory"},
 	invalidField:         {word: "invalid_field", status: 400, statusV1: 400, text: "A field is invalid"},
+	idempotencyMismatch:  {word: "idempotency_mismatch", status: 422, statusV1: 422, text: "The Idempotency-Key is known with another request"},
+	keyBudget:            {word: "key_budget", status: 429, statusV1: 429, text: "No more keys can be remembered at the moment; send it later, or without a key", retryAfter: "3600"},
 	unknownUser:          {word: "unknown_user", status: 400, statusV1: 404, text: "Bot user with this id does not exist"},
 	unknownModule:        {word: "unknown_module", status: 400, statusV1: 400, text: "Module with this id does not exist"},
 	moduleTaken:          {word: "module_taken", status: 409, statusV1: 409, text: "A module id belongs to another bot of the account"},
@@ -94,6 +98,12 @@ func (f *failure) Error() string {
 		s += ": " + f.cause.Error()
 	}
 	return s
+}
+
+// again reports whether the same request can succeed later.
+func (f *failure) again() bool {
+	status := codes[f.code].status
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 func (f *failure) Unwrap() error { return f.cause }

@@ -68,6 +68,7 @@ type Appender interface {
 
 // Users knows which users there are: admission.Admission.
 type Users interface {
+	Keyed(ctx context.Context, p int, account, user, key string) (admission.Verdict, admission.Prior)
 	User(ctx context.Context, p int, account, user string) admission.Verdict
 	Learn(account, user string)
 	Forget(account, user string)

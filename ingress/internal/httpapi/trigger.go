@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -29,41 +30,64 @@ func (a *API) postTrigger(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.submit(r.Context(), s, e.account, req, traceparent(r))
+	if req.key, err = keyOf(r.Header); err != nil {
+		return err
+	}
+	done, err := a.submit(r.Context(), s, e.account, req, traceparent(r))
 	if err != nil {
 		return err
 	}
-	s.out = appendAccepted(append(s.out[:0], '{'), id, req.redirects())
+	if done.replayed {
+		c.Response().Header().Set(replayedHeader, "true")
+	}
+	s.out = append(done.appendTo(append(s.out[:0], '{')), '}')
 	return writeJSON(c, http.StatusOK, s.out)
 }
 
 // redirects reports whether the conversation is to move: is_async decides, whatever the Module.
 func (r *request) redirects() bool { return r.async && r.hasModule }
 
-// submit makes a decoded trigger durable: it checks user and Module, in this order, and appends.
-func (a *API) submit(ctx context.Context, s *scratch, account string, req *request, trace string) (record.ID, error) {
+// accepted is what became of a trigger that is safe.
+type accepted struct {
+	id       record.ID
+	redirect bool // asked for
+	replayed bool // it was safe before, under its idempotency key
+}
+
+// submit makes a decoded trigger durable: it checks key, user and Module, in this order, and appends.
+func (a *API) submit(ctx context.Context, s *scratch, account string, req *request, trace string) (done accepted, err error) {
 	user := string(req.user)
 	p := broker.Partition(account, user, a.cfg.Partitions)
-	verdict := a.deps.Users.User(ctx, p, account, user)
+	done.redirect = req.redirects()
+	rec := record.Record{Kind: record.Trigger, User: req.user, Vars: req.vars, Trace: []byte(trace)}
+	var verdict admission.Verdict
+	if req.key == nil {
+		verdict = a.deps.Users.User(ctx, p, account, user)
+	} else {
+		print, prior := req.fingerprint(), admission.Prior{}
+		verdict, prior = a.deps.Users.Keyed(ctx, p, account, user, string(req.key))
+		if done.id, done.replayed, err = a.replay(print, prior); err != nil || done.replayed {
+			return done, err
+		}
+		rec.Key, rec.Print = req.key, []byte(print)
+	}
 	if verdict == admission.Unknown {
-		return record.ID{}, fail(unknownUser)
+		return done, fail(unknownUser)
 	}
 	bot, err := a.botOf(ctx, account, req)
 	if err != nil {
-		return record.ID{}, err
+		return done, err
 	}
 	s.account = append(s.account[:0], account...)
-	rec := record.Record{Kind: record.Trigger, Account: s.account, User: req.user, Vars: req.vars}
-	if req.redirects() {
+	rec.Account = s.account
+	if done.redirect {
 		rec.Redirect, rec.Module, rec.HasModule, rec.Bot = true, req.module, true, []byte(bot)
 		rec.Wait = a.wait(req)
 	}
-	rec.Trace = []byte(trace)
-	id, err := a.append(ctx, s, p, account, &rec, atOnce)
-	if err == nil {
+	if done.id, err = a.append(ctx, s, p, account, &rec, atOnce); err == nil {
 		a.metrics.accept(verdict)
 	}
-	return id, err
+	return done, err
 }
 
 // wait is how long the redirect waits, in milliseconds.
@@ -125,14 +149,11 @@ func appendFailure(err error) *failure {
 	return &failure{code: internal, cause: err}
 }
 
-// appendAccepted renders the published answer but for its opening brace. The bytes are a promise: clients in the field compare message with "1".
-func appendAccepted(b []byte, id record.ID, redirect bool) []byte {
+// appendTo renders the published answer but for its braces. The bytes are a promise: clients in the field compare message with "1".
+func (d *accepted) appendTo(b []byte) []byte {
 	b = append(b, `"message":"1","error":[],"trigger_id":"`...)
-	b = id.AppendTo(b)
-	if redirect {
-		return append(b, `","redirect":true}`...)
-	}
-	return append(b, `","redirect":false}`...)
+	b = d.id.AppendTo(b)
+	return strconv.AppendBool(append(b, `","redirect":`...), d.redirect)
 }
 
 // jsonType is shared by all answers; nobody writes to it.

@@ -43,7 +43,7 @@ func newRig(t testing.TB) *rig {
 func (r *rig) connect(url string) *broker.Broker {
 	r.t.Helper()
 	b, err := broker.Ensure(r.ctx(), r.srv.ConnectTo(url), broker.Settings{Partitions: 1, Limits: record.Limits{Machine: 1,
-		MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+		MaxUserBytes: 1 << 19, MaxPending: 1000, OutcomesKeep: 3_600_000, MaxKeys: 2, KeysKeep: 86_400_000}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -75,6 +75,7 @@ func (r *rig) appendWith(js jetstream.JetStream, records ...record.Record) uint6
 			b.Payload = append(b.Payload, '\n')
 		}
 		b.Payload = records[i].AppendTo(b.Payload)
+		b.Version = max(b.Version, records[i].Version())
 	}
 	ack, err := js.PublishMsg(r.ctx(), &nats.Msg{Subject: broker.TriggersSubject(0), Header: b.Header(), Data: b.Payload})
 	if err != nil {

@@ -1,0 +1,196 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/triggerd/triggerd/deploy/loadgen"
+	"github.com/triggerd/triggerd/ingress"
+)
+
+// FairnessConfig is who floods and who does not.
+type FairnessConfig struct {
+	Rounds           int
+	Duration         time.Duration // of each measurement
+	Partitions       int
+	FloodConnections int
+	QuietRate        float64
+	QuietConnections int
+	RateLimit        float64 // of every account, where there is one
+	Dir              string  // on the disk that is to be measured
+}
+
+// Defaults of FairnessConfig.
+const (
+	defaultQuietRate        = 20
+	defaultQuietConnections = 8
+	defaultFairnessTime     = 10 * time.Second
+	defaultFairnessLimit    = 2000
+	quietUsers              = 64
+	floodUsers              = 20_000
+)
+
+// RegisterFlags adds the flags and sets the defaults.
+func (c *FairnessConfig) RegisterFlags(fs *flag.FlagSet) {
+	fs.IntVar(&c.Rounds, "rounds", DefaultRounds, "of all measurements")
+	fs.DurationVar(&c.Duration, "duration", defaultFairnessTime, "of each measurement")
+	fs.IntVar(&c.Partitions, "partitions", 2, "that both accounts share")
+	fs.IntVar(&c.FloodConnections, "connections", loadgen.DefaultConnections, "of the account that floods, each with one request at a time")
+	fs.Float64Var(&c.QuietRate, "quiet-rate", defaultQuietRate, "triggers a `second` of the quiet account, whether or not earlier ones were answered")
+	fs.IntVar(&c.QuietConnections, "quiet-connections", defaultQuietConnections, "of the quiet account")
+	fs.Float64Var(&c.RateLimit, "rate-limit", defaultFairnessLimit, "triggers a `second` of an account, in the measurements that have a limit")
+	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
+}
+
+// Validate joins all faults.
+func (c *FairnessConfig) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
+	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
+	fault(c.Partitions < 1, "-partitions is %d, under 1", c.Partitions)
+	fault(c.FloodConnections < 1 || c.FloodConnections > floodUsers, "-connections is %d, not within 1 and %d", c.FloodConnections, floodUsers)
+	fault(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
+	fault(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
+	fault(c.RateLimit <= c.QuietRate, "-rate-limit is %g, not over -quiet-rate", c.RateLimit)
+	return errors.Join(faults...)
+}
+
+// neighbour is what the quiet account is measured beside.
+type neighbour struct {
+	name    string
+	floods  bool
+	limited bool // accounts have a rate limit
+}
+
+var neighbours = []neighbour{{name: "alone"}, {name: "beside a flood", floods: true}, {name: "beside a flood, with -rate-limit", floods: true, limited: true}}
+
+// fairness is a measurement in the making.
+type fairness struct {
+	cfg   FairnessConfig
+	quiet []*hdrhistogram.Histogram // by neighbour, of all rounds
+	lost  []uint64                  // triggers of the quiet account that were not accepted
+	flood []float64                 // accepted a second, summed over the rounds
+}
+
+// Fairness measures how long an account that sends a few triggers a second waits for its answers, alone and beside another one that sends as many as it can to
+// the same partitions. All is measured in one run, in rounds, and the table shows ratios to being alone. Generators, broker, worker and ingress share one process and
+// its processors, so the flood costs what it costs to make it, too.
+func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
+	conditions, err := machine(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	f := &fairness{cfg: cfg, lost: make([]uint64, len(neighbours)), flood: make([]float64, len(neighbours))}
+	for range neighbours {
+		f.quiet = append(f.quiet, hdrhistogram.New(1, time.Minute.Microseconds(), 2))
+	}
+	for round := range cfg.Rounds {
+		for k := range neighbours {
+			i := (k + round) % len(neighbours)
+			if err := f.measure(ctx, i); err != nil {
+				return fmt.Errorf("measure %s: %w", neighbours[i].name, err)
+			}
+		}
+	}
+	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections, closed loop; P = %d; %d rounds of %s; -rate-limit %g\n\n",
+		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.RateLimit)
+	f.print(w)
+	return nil
+}
+
+func (f *fairness) print(w io.Writer) {
+	fmt.Fprintf(w, "%-36s %8s %9s %9s %8s %8s %12s %14s\n", "the quiet account", "answers", "p50", "p99", "× p50", "× p99", "not accepted", "flood accepted")
+	alone := f.quiet[0]
+	for i, h := range f.quiet {
+		p50, p99 := h.ValueAtQuantile(50), h.ValueAtQuantile(99)
+		fmt.Fprintf(w, "%-36s %8d %9s %9s %8.1f %8.1f %12d %12.0f/s\n", neighbours[i].name, h.TotalCount(),
+			time.Duration(p50)*time.Microsecond, time.Duration(p99)*time.Microsecond,
+			float64(p50)/float64(max(1, alone.ValueAtQuantile(50))), float64(p99)/float64(max(1, alone.ValueAtQuantile(99))),
+			f.lost[i], f.flood[i]/float64(f.cfg.Rounds))
+	}
+}
+
+func (f *fairness) measure(ctx context.Context, i int) (err error) {
+	dir, err := os.MkdirTemp(f.cfg.Dir, "triggerd-fairness-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	d, err := deployWith(ctx, dir, f.cfg.Partitions, func(s *settings) {
+		if neighbours[i].limited {
+			s.ingress.Limits.Rate = f.cfg.RateLimit
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	worker, err := d.startWorker(d.set.worker)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, worker.stop()) }()
+	return f.drive(ctx, d, filepath.Join(dir, "keys"), i)
+}
+
+// drive begins the flood before what is measured and ends it after that.
+func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int) error {
+	quiet, err := f.session(ctx, d, keys, "quiet", loadgen.Config{Users: quietUsers, Connections: f.cfg.QuietConnections, Rate: f.cfg.QuietRate, Duration: f.cfg.Duration})
+	if err != nil {
+		return err
+	}
+	var flood *loadgen.Session
+	flooded := func() {}
+	if neighbours[i].floods {
+		if flood, err = f.session(ctx, d, keys, "flood", loadgen.Config{Users: floodUsers, Connections: f.cfg.FloodConnections, Duration: f.cfg.Duration + 2*DefaultWarmUp}); err != nil {
+			return err
+		}
+		flooded = f.begin(ctx, flood)
+	}
+	quiet.Drive(ctx)
+	flooded()
+	report := quiet.Report()
+	f.quiet[i].Merge(report.Latency)
+	f.lost[i] += report.Unknown
+	for _, n := range report.Refused {
+		f.lost[i] += n
+	}
+	if flood != nil {
+		f.flood[i] += flood.Report().Rate()
+	}
+	return ctx.Err()
+}
+
+// begin drives a session in the background and returns when it has warmed up. The returned function waits for its end.
+func (f *fairness) begin(ctx context.Context, s *loadgen.Session) (wait func()) {
+	var driven sync.WaitGroup
+	driven.Go(func() { s.Drive(ctx) })
+	select {
+	case <-time.After(DefaultWarmUp):
+	case <-ctx.Done():
+	}
+	return driven.Wait
+}
+
+func (f *fairness) session(ctx context.Context, d *deployment, keys, account string, load loadgen.Config) (*loadgen.Session, error) {
+	token, err := ingress.IssueToken(ingress.KeysIn(keys).Signing, account, "trigger runtime", tokenTTL)
+	if err != nil {
+		return nil, err
+	}
+	load.URL, load.Token, load.Timeout, load.Quiet = "http://"+d.addr, token, benchTimeout, true
+	return loadgen.Prepare(ctx, load)
+}
