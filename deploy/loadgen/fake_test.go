@@ -149,8 +149,12 @@ func (f *fake) batch(w http.ResponseWriter, r *http.Request) {
 	}
 	var items []string
 	for _, b := range list {
-		id, _ := f.accept(b, b.Key)
-		items = append(items, fmt.Sprintf(`{"status":200,"message":"1","error":[],"trigger_id":"%s","redirect":true}`, id))
+		id, replayed := f.accept(b, b.Key)
+		mark := ""
+		if replayed && !f.silent {
+			mark = `,"replayed":true`
+		}
+		items = append(items, fmt.Sprintf(`{"status":200,"message":"1","error":[],"trigger_id":"%s","redirect":true%s}`, id, mark))
 	}
 	io.WriteString(w, "["+strings.Join(items, ",")+"]")
 }

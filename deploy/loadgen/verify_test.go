@@ -138,46 +138,48 @@ func TestBrokenPromisesAreNamed(t *testing.T) {
 		want     Promise
 		outcomes bool // what only they show
 		sabotage func(*fake)
+		batch    int
 	}{
 		{"an accepted trigger is dropped", Durable, false, func(f *fake) {
 			f.sabotage = once(100, func(tr *fakeTrigger) { tr.times = 0 })
-		}},
+		}, 0},
 		{"the last accepted ones are dropped", Durable, false, func(f *fake) {
 			f.sabotage = func(_ *fake, n uint64, tr *fakeTrigger) {
 				if n >= 200 {
 					tr.times = 0
 				}
 			}
-		}},
+		}, 0},
 		{"a trigger is applied twice", Once, false, func(f *fake) {
 			f.sabotage = once(100, func(tr *fakeTrigger) { tr.times = 2 })
-		}},
+		}, 0},
 		{"two change places", Ordered, false, func(f *fake) {
 			f.sabotage = func(_ *fake, n uint64, tr *fakeTrigger) { tr.early = n >= 200 }
-		}},
+		}, 0},
 		{"ids fall", Ordered, false, func(f *fake) {
 			f.sabotage = func(f *fake, n uint64, tr *fakeTrigger) {
 				if n == 100 {
 					f.seq = 0
 				}
 			}
-		}},
+		}, 0},
 		{"a repeat is answered with another id", Replays, false, func(f *fake) {
 			f.replay = func(id record.ID) record.ID { id.Seq++; return id }
-		}},
-		{"a repeat is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }},
+		}, 0},
+		{"a repeat is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }, 0},
+		{"a repeat in a batch is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }, 4},
 		{"a repeat's outcome is that it is applied", Once, false, func(f *fake) {
 			f.blind, f.second = true, func(o fate) *fate { o.Status = "applied"; return &o }
-		}},
+		}, 0},
 		{"a repeat is a duplicate of something else", Replays, false, func(f *fake) {
 			f.blind, f.second = true, func(o fate) *fate { o.DuplicateOf = "1-1-0"; return &o }
-		}},
+		}, 0},
 		{"a repeat is accepted and forgotten", Durable, false, func(f *fake) {
 			f.blind, f.second = true, func(fate) *fate { return nil }
-		}},
+		}, 0},
 		{"a repeat is applied", Once, false, func(f *fake) {
 			f.sabotage = func(f *fake, n uint64, _ *fakeTrigger) { clear(f.keys) }
-		}},
+		}, 0},
 		{"one is lost and another one of its user doubled, long ago", Once, true, func(f *fake) {
 			last := map[string]int{}
 			f.sabotage = func(f *fake, n uint64, tr *fakeTrigger) {
@@ -187,12 +189,12 @@ func TestBrokenPromisesAreNamed(t *testing.T) {
 					tr.times = 1
 				}
 			}
-		}},
+		}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
 			c.sabotage(f)
-			r, ledger := run(t, f, 600, func(cfg *Config) { cfg.Repeats = 20 })
+			r, ledger := run(t, f, 600, func(cfg *Config) { cfg.Repeats, cfg.Batch = 20, max(1, c.batch) })
 			v := verify(t, ledger, c.outcomes)
 			has := func(list []Breach) bool {
 				return slices.ContainsFunc(list, func(b Breach) bool { return b.Promise == c.want })
