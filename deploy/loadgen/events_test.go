@@ -35,7 +35,7 @@ func TestEventsAreHeldAgainstTheLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 			a, v := &auditor{history: newHistory(header{Run: "load-x", Users: 2})}, &Verdict{}
-			v.checkEvents(a, 1, []entry{{1, 1, at(10)}, {1, 2, at(11)}, {1, 3, at(12)}}, l)
+			v.checkEvents(a, 1, []entry{{1, 1, at(10), true}, {1, 2, at(11), true}, {1, 3, at(12), true}}, l)
 			var got Promise
 			if len(a.findings.breaches) > 0 {
 				got = a.findings.breaches[0].Promise
@@ -47,17 +47,27 @@ func TestEventsAreHeldAgainstTheLedger(t *testing.T) {
 	}
 }
 
-// What has no event because it has no known outcome is not missed.
+// What was applied may be an attempt that had no answer, if it was stored before the one that had; and nothing else.
 func TestEventOfALostAttempt(t *testing.T) {
-	a, v := &auditor{history: newHistory(header{Run: "load-x", Users: 2})}, &Verdict{}
-	p := &a.users[1]
-	p.begin(1)
-	p.lose("")
-	p.begin(1)
-	p.accept(at(10), false)
-	l := &eventLog{of: map[int][]userEvent{1: {{id: at(9), version: 2}}}, oldest: map[int]record.ID{3: at(1)}}
-	v.checkEvents(a, 1, []entry{{1, 1, at(10)}}, l)
-	if len(a.findings.breaches) > 0 || v.Events != 0 {
-		t.Errorf("%v", a.findings.breaches)
+	for _, c := range []struct {
+		name string
+		sure bool
+		seq  uint64
+		seen uint64
+	}{
+		{"the attempt without an answer", false, 9, 1},
+		{"an event of before", false, 5, 0},
+		{"an event of later", false, 11, 0},
+		{"there was no other attempt", true, 9, 0},
+	} {
+		a, v := &auditor{history: newHistory(header{Run: "load-x", Users: 2})}, &Verdict{}
+		l := &eventLog{of: map[int][]userEvent{1: {{id: at(5), version: 2}, {id: at(c.seq), version: 3}}}, oldest: map[int]record.ID{3: at(1)}}
+		if c.seq == 5 {
+			l.of[1] = l.of[1][:1]
+		}
+		v.checkEvents(a, 1, []entry{{1, 1, at(5), true}, {1, 2, at(10), c.sure}}, l)
+		if v.Events != 1+c.seen || (len(a.findings.breaches) == 0) != (c.seen == 1) {
+			t.Errorf("%s: %d events, %v", c.name, v.Events, a.findings.breaches)
+		}
 	}
 }

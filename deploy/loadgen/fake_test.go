@@ -32,6 +32,9 @@ type fake struct {
 	replay func(record.ID) record.ID
 	// foreign says that it is somebody else's.
 	foreign bool
+	// swallow keeps every so many answers back, after what they tell was stored; 0: none.
+	swallow uint64
+	answers uint64
 	// silent answers repeats without saying that they are.
 	silent bool
 	// second changes what becomes of a repeat that was accepted under an id of its own; nil: it is forgotten.
@@ -130,6 +133,10 @@ func (f *fake) trigger(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, replayed := f.accept(b, r.Header.Get("Idempotency-Key"))
+	if f.answers++; f.swallow > 0 && f.answers%f.swallow == 0 {
+		hangUp(w)
+		return
+	}
 	if replayed && !f.silent {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
@@ -213,5 +220,12 @@ func show(s *userState, id record.ID) {
 	}{id.String()})
 	if len(s.Changes) > keptChanges {
 		s.Changes = s.Changes[1:]
+	}
+}
+
+// hangUp answers nothing.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		conn.Close()
 	}
 }

@@ -64,10 +64,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 	cut := func(n int, w http.ResponseWriter) bool { // now and then an answer is lost, or refused
 		switch {
 		case n%17 == 0:
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err == nil {
-				conn.Close()
-			}
+			hangUp(w)
 			return true
 		case n%13 == 0:
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -81,6 +78,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 		change func(*Config)
 		fail   func(int, http.ResponseWriter) bool
 		blind  bool
+		after  uint64 // every so many answers are lost after what they tell was stored
 	}{
 		{name: "closed loop"},
 		{name: "open loop", change: func(c *Config) { c.Rate = 5000 }},
@@ -94,11 +92,14 @@ func TestKeptPromisesAreProven(t *testing.T) {
 		{name: "values", change: func(c *Config) { c.Vars, c.ValueBytes = 3, 1000 }},
 		{name: "answers are lost", fail: cut, change: func(c *Config) { c.Users = 1000 }},
 		{name: "answers are lost, with keys", fail: cut, change: func(c *Config) { c.Keys = true }},
+		{name: "stored, and the answer is lost", after: 19, change: func(c *Config) { c.Users = 1000 }},
+		{name: "stored, and the answer is lost, with keys", after: 19, change: func(c *Config) { c.Keys = true }},
+		{name: "stored, the answer is lost, and stored again", after: 19, blind: true, change: func(c *Config) { c.Keys, c.Repeats = true, 20 }},
 		{name: "everything", fail: cut, blind: true, change: func(c *Config) { c.Keys, c.Repeats, c.Skew, c.Rate = true, 20, Skew{50, 30}, 5000 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
-			f.fail, f.blind = c.fail, c.blind
+			f.fail, f.blind, f.swallow = c.fail, c.blind, c.after
 			r, ledger := run(t, f, 300, c.change)
 			if len(r.Broken) > 0 || r.totals.Accepted == 0 || !r.audit.done {
 				t.Fatalf("%d accepted, broken: %v", r.totals.Accepted, r.Broken)
@@ -117,7 +118,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 			if c.fail != nil && r.Config.Keys && r.Unknown == 0 {
 				t.Error("no answer was lost")
 			}
-			if most := map[bool]int{false: 0, true: r.Config.Connections}[c.fail != nil]; (c.fail == nil || r.Config.Keys) && r.totals.Unknown > uint64(most) {
+			if most := map[bool]int{false: 0, true: r.Config.Connections}[c.fail != nil || c.after > 0]; (most == 0 || r.Config.Keys) && r.totals.Unknown > uint64(most) {
 				t.Errorf("%d outcomes stayed unknown, more than were under way at the end", r.totals.Unknown)
 			}
 		})
