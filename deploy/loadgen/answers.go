@@ -55,6 +55,7 @@ func (s *sender) receiveBatch(a *answer, items, again []item) []item {
 			again = s.lost(&items[i], "", again)
 			continue
 		}
+		a.replayed = truth(body, "replayed")
 		again = s.answered(&items[i], a, number(body, "status"), body, again)
 	}
 	return again

@@ -158,7 +158,7 @@ func TestTriggerAllocatesNothing(t *testing.T) {
 	for range 10 * keptChanges {
 		s.one(t)
 	}
-	if n := testing.AllocsPerRun(200, func() { s.one(t) }); n >= 1 {
+	if n := testing.AllocsPerRun(200, func() { s.one(t) }); n >= 1 && !raceEnabled {
 		t.Errorf("%g allocations", n)
 	}
 	if s.tally.accepted < 300 || len(s.session.history.breaches) > 0 {

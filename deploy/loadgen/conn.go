@@ -198,6 +198,9 @@ func number(body []byte, name string) (n int) {
 	return n
 }
 
+// truth says whether a member is true.
+func truth(body []byte, name string) bool { return bytes.HasPrefix(after(body, name), []byte("true")) }
+
 // after is what follows a member's name and its colon.
 func after(body []byte, name string) []byte {
 	for {

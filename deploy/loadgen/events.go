@@ -169,22 +169,25 @@ func (v *Verdict) checkEvents(a *auditor, user int, log []entry, l *eventLog) {
 			before = e.version
 		}
 	}
+	last := record.Position{}
 	for _, e := range log {
-		switch oldest, ok := l.oldest[e.id.Partition]; {
-		case seen[e.id]:
+		oldest, any := l.oldest[e.id.Partition]
+		switch {
+		case seen[e.id] || !e.sure && l.attempt(user, &e, last):
 			v.Events++
-		case ok && e.id.Position.Compare(oldest.Position) < 0 || a.users[user].doubtful(e):
+		case any && e.id.Position.Compare(oldest.Position) < 0: // not kept any more
 		default:
 			a.fail(user, broken(Durable, "%s was accepted, and has no event", e.id))
 		}
+		last = e.id.Position
 	}
 }
 
-// doubtful: what was applied may be an attempt without an answer.
-func (p *promises) doubtful(e entry) bool {
-	for _, s := range p.recent {
-		if s.id == e.id {
-			return !s.sure
+// attempt says whether there is an event of an attempt that had no answer, and was stored before the one that had.
+func (l *eventLog) attempt(user int, e *entry, before record.Position) bool {
+	for _, other := range l.of[user] {
+		if e.between(before, other.id) {
+			return true
 		}
 	}
 	return false

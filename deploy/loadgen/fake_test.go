@@ -32,6 +32,13 @@ type fake struct {
 	replay func(record.ID) record.ID
 	// foreign says that it is somebody else's.
 	foreign bool
+	// swallow keeps every so many answers back, after what they tell was stored; 0: none.
+	swallow uint64
+	answers uint64
+	// silent answers repeats without saying that they are.
+	silent bool
+	// second changes what becomes of a repeat that was accepted under an id of its own; nil: it is forgotten.
+	second func(fate) *fate
 	// blind accepts repeats under ids of their own, as if nobody could say that they are.
 	blind bool
 }
@@ -126,7 +133,11 @@ func (f *fake) trigger(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, replayed := f.accept(b, r.Header.Get("Idempotency-Key"))
-	if replayed {
+	if f.answers++; f.swallow > 0 && f.answers%f.swallow == 0 {
+		hangUp(w)
+		return
+	}
+	if replayed && !f.silent {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
 	fmt.Fprintf(w, `{"message":"1","error":[],"trigger_id":"%s","redirect":true}`, id)
@@ -145,8 +156,12 @@ func (f *fake) batch(w http.ResponseWriter, r *http.Request) {
 	}
 	var items []string
 	for _, b := range list {
-		id, _ := f.accept(b, b.Key)
-		items = append(items, fmt.Sprintf(`{"status":200,"message":"1","error":[],"trigger_id":"%s","redirect":true}`, id))
+		id, replayed := f.accept(b, b.Key)
+		mark := ""
+		if replayed && !f.silent {
+			mark = `,"replayed":true`
+		}
+		items = append(items, fmt.Sprintf(`{"status":200,"message":"1","error":[],"trigger_id":"%s","redirect":true%s}`, id, mark))
 	}
 	io.WriteString(w, "["+strings.Join(items, ",")+"]")
 }
@@ -164,7 +179,13 @@ func (f *fake) accept(b fakeBody, key string) (id record.ID, replayed bool) {
 	f.seq++
 	id = record.ID{Partition: 1, Position: record.Position{Seq: f.seq * 10}}
 	if known {
-		f.outcomes[id.String()] = fate{TriggerID: id.String(), Status: "duplicate", DuplicateOf: first.String()}
+		o := &fate{TriggerID: id.String(), Status: "duplicate", DuplicateOf: first.String()}
+		if f.second != nil {
+			o = f.second(*o)
+		}
+		if o != nil {
+			f.outcomes[id.String()] = *o
+		}
 		return id, false
 	}
 	if key != "" {
@@ -199,5 +220,12 @@ func show(s *userState, id record.ID) {
 	}{id.String()})
 	if len(s.Changes) > keptChanges {
 		s.Changes = s.Changes[1:]
+	}
+}
+
+// hangUp answers nothing.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		conn.Close()
 	}
 }

@@ -29,9 +29,9 @@ type kept struct {
 	sha256 string
 }
 
-// readLedger goes through a ledger. each is called for every accepted trigger and repeat, in the order of the file, if it is not nil. A last line that
+// readLedger goes through a ledger. each is called for every attempt that was accepted, in the order of the file, if it is not nil. A last line that
 // has no end is left out: that of a process that was killed, or a full disk.
-func readLedger(name string, each func(user int, number uint64, id record.ID)) (*kept, error) {
+func readLedger(name string, each func(entry)) (*kept, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func readLedger(name string, each func(user int, number uint64, id record.ID)) (
 var errLine = errors.New("cannot be understood")
 
 // line replays one line.
-func (k *kept) line(line []byte, each func(int, uint64, record.ID)) error {
+func (k *kept) line(line []byte, each func(entry)) error {
 	if len(line) < 2 || line[1] != ' ' || k.ended {
 		return errLine
 	}
@@ -123,7 +123,7 @@ func wordsOf(kind byte) (least, most int) {
 }
 
 // note replays what happened to one trigger.
-func (k *kept) note(kind byte, user int, number uint64, words [][]byte, each func(int, uint64, record.ID)) error {
+func (k *kept) note(kind byte, user int, number uint64, words [][]byte, each func(entry)) error {
 	if least, most := wordsOf(kind); len(words) < least || len(words) > most {
 		return errLine
 	}
@@ -139,7 +139,7 @@ func (k *kept) note(kind byte, user int, number uint64, words [][]byte, each fun
 		k.breach(user, breach{Answers, string(bytes.Join(words, []byte(" ")))})
 		return nil
 	case lineRepeated, lineDenied:
-		return k.repeat(kind, user, number, words, each)
+		return k.repeat(kind, user, words)
 	}
 	if p.current.number != number || p.current.open == 0 {
 		return errors.New("an answer to what was not sent")
@@ -160,19 +160,19 @@ func (k *kept) note(kind byte, user int, number uint64, words [][]byte, each fun
 	return nil
 }
 
-func (k *kept) answered(kind byte, user int, number uint64, word []byte, each func(int, uint64, record.ID)) error {
+func (k *kept) answered(kind byte, user int, number uint64, word []byte, each func(entry)) error {
 	id, err := record.ParseID(string(word))
 	if err != nil {
 		return err
 	}
 	k.accepted(user, id, kind == lineReplayed)
-	if each != nil {
-		each(user, number, id)
+	if c := &k.users[user].current; each != nil {
+		each(entry{user: user, number: number, id: id, sure: kind == lineReplayed || c.open == 0 && !c.lost})
 	}
 	return nil
 }
 
-func (k *kept) repeat(kind byte, user int, number uint64, words [][]byte, each func(int, uint64, record.ID)) error {
+func (k *kept) repeat(kind byte, user int, words [][]byte) error {
 	first, err := record.ParseID(string(words[0]))
 	if err != nil {
 		return err
@@ -186,8 +186,5 @@ func (k *kept) repeat(kind byte, user int, number uint64, words [][]byte, each f
 		return err
 	}
 	k.repeated(user, first, id, string(words[2]) == "1")
-	if each != nil {
-		each(user, number, id)
-	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (s *sender) repeated(r *repeat, a *answer, err error) {
 	}
 	status, code := a.status, string(field(a.body, "code"))
 	if s.request.batch && status == 200 {
-		status = number(a.body, "status")
+		status, a.replayed = number(a.body, "status"), truth(a.body, "replayed")
 	}
 	id, parseErr := record.ParseID(string(field(a.body, "trigger_id")))
 	switch {
@@ -75,9 +75,9 @@ func (s *sender) repeated(r *repeat, a *answer, err error) {
 	}
 }
 
-// unmarked: an answer that repeats the first one says so in a header. Items of a batch have none.
+// unmarked: an answer that repeats the first one says so, in a header or in its item of a batch.
 func (s *sender) unmarked(r *repeat, a *answer, id record.ID) {
-	if id == r.first && !a.replayed && !s.request.batch {
-		s.odd(&r.item, "its repeat is answered with "+id.String()+" without Idempotency-Replayed")
+	if id == r.first && !a.replayed {
+		s.odd(&r.item, "its repeat is answered with "+id.String()+" without Idempotency-Replayed, or replayed in a batch")
 	}
 }

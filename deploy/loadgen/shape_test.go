@@ -80,6 +80,25 @@ func TestSkew(t *testing.T) {
 	}
 }
 
+// After a trigger without a known outcome its user gets none: the next one could overtake it.
+func TestUserWithAnUnknownOutcomeGetsNothing(t *testing.T) {
+	r := &Session{cfg: Config{Users: 6, Connections: 2, Batch: 1}, history: newHistory(header{Users: 6}), targets: []target{{}}}
+	s := r.sender(0, &schedule{})
+	for _, lost := range []int{2, 4, 0} {
+		p := &r.history.users[lost]
+		p.begin(1)
+		p.lose("")
+		for range 3 {
+			if n, ok := s.user(); ok && r.history.users[n].unknown != nil {
+				t.Errorf("user %d gets a trigger", n)
+			}
+		}
+	}
+	if s.fill() {
+		t.Error("a connection without users sends")
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for _, bad := range [][]string{
 		{"-skew", "80"}, {"-skew", "80/0"}, {"-skew", "NaN/1"}, {"-skew", "100/1"}, {"-repeats", "x"}, {"-repeats", "101%"}, {"-repeats", "NaN"},

@@ -64,10 +64,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 	cut := func(n int, w http.ResponseWriter) bool { // now and then an answer is lost, or refused
 		switch {
 		case n%17 == 0:
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err == nil {
-				conn.Close()
-			}
+			hangUp(w)
 			return true
 		case n%13 == 0:
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -81,6 +78,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 		change func(*Config)
 		fail   func(int, http.ResponseWriter) bool
 		blind  bool
+		after  uint64 // every so many answers are lost after what they tell was stored
 	}{
 		{name: "closed loop"},
 		{name: "open loop", change: func(c *Config) { c.Rate = 5000 }},
@@ -94,11 +92,14 @@ func TestKeptPromisesAreProven(t *testing.T) {
 		{name: "values", change: func(c *Config) { c.Vars, c.ValueBytes = 3, 1000 }},
 		{name: "answers are lost", fail: cut, change: func(c *Config) { c.Users = 1000 }},
 		{name: "answers are lost, with keys", fail: cut, change: func(c *Config) { c.Keys = true }},
+		{name: "stored, and the answer is lost", after: 19, change: func(c *Config) { c.Users = 1000 }},
+		{name: "stored, and the answer is lost, with keys", after: 19, change: func(c *Config) { c.Keys = true }},
+		{name: "stored, the answer is lost, and stored again", after: 19, blind: true, change: func(c *Config) { c.Keys, c.Repeats = true, 20 }},
 		{name: "everything", fail: cut, blind: true, change: func(c *Config) { c.Keys, c.Repeats, c.Skew, c.Rate = true, 20, Skew{50, 30}, 5000 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
-			f.fail, f.blind = c.fail, c.blind
+			f.fail, f.blind, f.swallow = c.fail, c.blind, c.after
 			r, ledger := run(t, f, 300, c.change)
 			if len(r.Broken) > 0 || r.totals.Accepted == 0 || !r.audit.done {
 				t.Fatalf("%d accepted, broken: %v", r.totals.Accepted, r.Broken)
@@ -117,7 +118,7 @@ func TestKeptPromisesAreProven(t *testing.T) {
 			if c.fail != nil && r.Config.Keys && r.Unknown == 0 {
 				t.Error("no answer was lost")
 			}
-			if most := map[bool]int{false: 0, true: r.Config.Connections}[c.fail != nil]; (c.fail == nil || r.Config.Keys) && r.totals.Unknown > uint64(most) {
+			if most := map[bool]int{false: 0, true: r.Config.Connections}[c.fail != nil || c.after > 0]; (most == 0 || r.Config.Keys) && r.totals.Unknown > uint64(most) {
 				t.Errorf("%d outcomes stayed unknown, more than were under way at the end", r.totals.Unknown)
 			}
 		})
@@ -138,36 +139,48 @@ func TestBrokenPromisesAreNamed(t *testing.T) {
 		want     Promise
 		outcomes bool // what only they show
 		sabotage func(*fake)
+		batch    int
 	}{
 		{"an accepted trigger is dropped", Durable, false, func(f *fake) {
 			f.sabotage = once(100, func(tr *fakeTrigger) { tr.times = 0 })
-		}},
+		}, 0},
 		{"the last accepted ones are dropped", Durable, false, func(f *fake) {
 			f.sabotage = func(_ *fake, n uint64, tr *fakeTrigger) {
 				if n >= 200 {
 					tr.times = 0
 				}
 			}
-		}},
+		}, 0},
 		{"a trigger is applied twice", Once, false, func(f *fake) {
 			f.sabotage = once(100, func(tr *fakeTrigger) { tr.times = 2 })
-		}},
+		}, 0},
 		{"two change places", Ordered, false, func(f *fake) {
 			f.sabotage = func(_ *fake, n uint64, tr *fakeTrigger) { tr.early = n >= 200 }
-		}},
+		}, 0},
 		{"ids fall", Ordered, false, func(f *fake) {
 			f.sabotage = func(f *fake, n uint64, tr *fakeTrigger) {
 				if n == 100 {
 					f.seq = 0
 				}
 			}
-		}},
+		}, 0},
 		{"a repeat is answered with another id", Replays, false, func(f *fake) {
 			f.replay = func(id record.ID) record.ID { id.Seq++; return id }
-		}},
+		}, 0},
+		{"a repeat is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }, 0},
+		{"a repeat in a batch is answered as if it were none", Answers, false, func(f *fake) { f.silent = true }, 4},
+		{"a repeat's outcome is that it is applied", Once, false, func(f *fake) {
+			f.blind, f.second = true, func(o fate) *fate { o.Status = "applied"; return &o }
+		}, 0},
+		{"a repeat is a duplicate of something else", Replays, false, func(f *fake) {
+			f.blind, f.second = true, func(o fate) *fate { o.DuplicateOf = "1-1-0"; return &o }
+		}, 0},
+		{"a repeat is accepted and forgotten", Durable, false, func(f *fake) {
+			f.blind, f.second = true, func(fate) *fate { return nil }
+		}, 0},
 		{"a repeat is applied", Once, false, func(f *fake) {
 			f.sabotage = func(f *fake, n uint64, _ *fakeTrigger) { clear(f.keys) }
-		}},
+		}, 0},
 		{"one is lost and another one of its user doubled, long ago", Once, true, func(f *fake) {
 			last := map[string]int{}
 			f.sabotage = func(f *fake, n uint64, tr *fakeTrigger) {
@@ -177,12 +190,12 @@ func TestBrokenPromisesAreNamed(t *testing.T) {
 					tr.times = 1
 				}
 			}
-		}},
+		}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
 			c.sabotage(f)
-			r, ledger := run(t, f, 600, func(cfg *Config) { cfg.Repeats = 20 })
+			r, ledger := run(t, f, 600, func(cfg *Config) { cfg.Repeats, cfg.Batch = 20, max(1, c.batch) })
 			v := verify(t, ledger, c.outcomes)
 			has := func(list []Breach) bool {
 				return slices.ContainsFunc(list, func(b Breach) bool { return b.Promise == c.want })

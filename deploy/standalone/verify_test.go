@@ -24,7 +24,7 @@ func TestLedgerIsVerifiedAfterKills(t *testing.T) {
 	}
 	ledger := filepath.Join(dir, "ledger")
 	cfg := loadgen.Config{URL: "http://" + p.http, Token: token, Users: killUsers, Connections: killConnections, Batch: 1, Rate: 3000, Skew: loadgen.Skew{Calls: 50, Users: 10},
-		Duration: time.Minute, Timeout: 10 * time.Second, Ledger: ledger, Quiet: true}
+		Keys: true, Repeats: 20, Duration: time.Minute, Timeout: 10 * time.Second, Ledger: ledger, Quiet: true}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
