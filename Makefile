@@ -12,11 +12,11 @@ FUZZ  ?= 3s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
 USERS ?= 0         # idle ones of `make chaos`
-ARGS  ?=           # more arguments for `make run`, `make growth` and `make fairness`
-BENCH ?= .         # which benchmarks
+ARGS  ?=           # more arguments for `make run`, `make bench`, `make load`, `make growth` and `make fairness`
+BENCH ?= .         # which of `make microbench`
 COUNT ?= 1
 
-.PHONY: help run test check build bench load growth fairness chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
+.PHONY: help run test check build bench load growth fairness microbench chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
 
 help: ## list the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,14 @@ build: ## build the binaries into bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./deploy/cmd/... ./ingress/cmd/... ./worker/cmd/...
 
-bench: ## run the benchmarks; BENCH=Apply COUNT=6 for benchstat
-	$(GO) test -run '^$$' -bench '$(strip $(BENCH))' -benchmem -count $(strip $(COUNT)) $(PKGS)
+bench: ## measure all that is claimed of the speed, in one table (a quarter of an hour); ARGS="-rounds 1 -for 10s"
+	$(GO) run ./deploy/cmd/loadgen bench $(ARGS)
 
-load: ## measure against comparable servers, all variants in one run (minutes)
-	$(GO) run ./deploy/cmd/loadgen compare
+load: ## measure numbers of partitions against comparable servers (minutes); ARGS="-partitions 1,4"
+	$(GO) run ./deploy/cmd/loadgen compare $(ARGS)
+
+microbench: ## run the packages' benchmarks; BENCH=Apply COUNT=6 for benchstat
+	$(GO) test -run '^$$' -bench '$(strip $(BENCH))' -benchmem -count $(strip $(COUNT)) $(PKGS)
 
 growth: ## measure what partitions and users cost (much of an hour); ARGS="-partitions 1,64 -users 10000,5000000"
 	$(GO) run ./deploy/cmd/loadgen growth $(ARGS)

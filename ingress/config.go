@@ -22,7 +22,11 @@ const (
 // Config is what an ingress can be told.
 type Config struct {
 	HTTPAddr        string        // port 0 takes a free one
-	KeysFile        string        // JWKS with the public keys of the token issuers; mandatory
+	KeysFile        string        // JWKS with the public keys of the token issuers; this or KeysURL is mandatory
+	KeysURL         string        // of such a JWKS, https
+	KeysURLCA       string        // file with the certificates that sign the server of KeysURL; empty = the system's
+	KeysURLEvery    time.Duration // how often it is asked
+	KeysURLTimeout  time.Duration // for an answer
 	TokenAudience   string        // what aud must name
 	TokenIssuer     string        // what iss must be; empty = any
 	DefaultWait     time.Duration // of a redirect, where the trigger gives none
@@ -43,6 +47,10 @@ type Config struct {
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.HTTPAddr, "http-addr", DefaultHTTPAddr, "`address` of the public port; port 0 takes a free one")
 	fs.StringVar(&c.KeysFile, "keys-file", c.KeysFile, "JWKS `file` with the public keys of the token issuers, read again when it changes")
+	fs.StringVar(&c.KeysURL, "keys-url", "", "`url` (https) of such a JWKS instead of -keys-file; asked again and again, never because of a token")
+	fs.StringVar(&c.KeysURLCA, "keys-url-ca", "", "`file` with the certificates (PEM) that sign the server of -keys-url; the system's if empty")
+	fs.DurationVar(&c.KeysURLEvery, "keys-url-every", auth.DefaultURLEvery, "how often -keys-url is asked: a key that was taken away counts no longer than that")
+	fs.DurationVar(&c.KeysURLTimeout, "keys-url-timeout", auth.DefaultURLTimeout, "how long an answer of -keys-url is waited for")
 	fs.StringVar(&c.TokenAudience, "token-audience", auth.DefaultAudience, "what a token's aud must name")
 	fs.StringVar(&c.TokenIssuer, "token-issuer", "", "what a token's iss must be; empty takes any")
 	fs.DurationVar(&c.DefaultWait, "default-wait-time", 0, "delay of a redirect whose trigger gives no wait_time")
@@ -64,9 +72,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 // Validate joins all faults.
 func (c *Config) Validate() error {
 	var faults []error
-	if c.KeysFile == "" {
-		faults = append(faults, errors.New("-keys-file is empty"))
-	}
 	if c.TokenAudience == "" {
 		faults = append(faults, errors.New("-token-audience is empty"))
 	}
@@ -84,11 +89,18 @@ func (c *Config) Validate() error {
 	positive("queue-records", int64(c.QueueRecords))
 	positive("queue-bytes", int64(c.QueueBytes))
 	positive("cache-users", int64(c.CacheUsers))
-	return errors.Join(append(faults, c.Limits.Validate(), c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
+	positive("keys-url-every", int64(c.KeysURLEvery))
+	positive("keys-url-timeout", int64(c.KeysURLTimeout))
+	return errors.Join(append(faults, c.Limits.Validate(), c.gate(Deps{}).Validate(), c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
 }
 
 func (c *Config) gate(deps Deps) auth.Config {
-	return auth.Config{KeysFile: c.KeysFile, Audience: c.TokenAudience, Issuer: c.TokenIssuer, Logger: deps.Logger, Registerer: deps.Registerer}
+	cfg := auth.Config{KeysFile: c.KeysFile, KeysURL: c.KeysURL, KeysCA: c.KeysURLCA, URLTimeout: c.KeysURLTimeout,
+		Audience: c.TokenAudience, Issuer: c.TokenIssuer, Logger: deps.Logger, Registerer: deps.Registerer}
+	if c.KeysURL != "" {
+		cfg.Every = c.KeysURLEvery
+	}
+	return cfg
 }
 
 func (c *Config) appender(partitions int) appender.Config {

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,7 @@ import (
 	"github.com/triggerd/triggerd/ingress/internal/auth"
 	"github.com/triggerd/triggerd/ingress/internal/directory"
 	"github.com/triggerd/triggerd/ingress/internal/httpapi"
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/shared/statequery"
@@ -67,6 +69,10 @@ type Ingress struct {
 	directory *directory.Directory
 	limits    limits
 	api       *httpapi.API
+
+	revoked  *revocation.Set
+	stopKeys context.CancelFunc // ends the reloading of keys, which keys waits for
+	keys     sync.WaitGroup
 }
 
 // New binds the port and makes the parts. Whoever gets an Ingress must Run it, if only with a context that has ended: that releases what
@@ -85,11 +91,10 @@ func New(cfg Config, deps Deps) (*Ingress, error) {
 
 // make creates the parts, each needing those before it.
 func (in *Ingress) make(deps Deps) (err error) {
-	gate, err := auth.New(in.cfg.gate(deps))
+	gate, err := in.makeGate(deps)
 	if err != nil {
 		return err
 	}
-	deps.Health.Register("keys", gate.Ready)
 	state := statequery.NewClient(deps.Broker.Conn)
 	partitions := deps.Broker.Partitions()
 	in.appender, err = appender.New(in.cfg.appender(partitions), appender.Deps{
@@ -122,11 +127,33 @@ func (in *Ingress) make(deps Deps) (err error) {
 	return nil
 }
 
+// makeGate makes what judges tokens, and what tells it of revoked ones.
+func (in *Ingress) makeGate(deps Deps) (gate *auth.Gate, err error) {
+	in.revoked, err = revocation.New(revocation.Config{}, revocation.Deps{Broker: deps.Broker, Registerer: deps.Registerer, Log: deps.Logger})
+	if err != nil {
+		return nil, err
+	}
+	deps.Health.Register("revocations", in.revoked.Ready)
+	cfg := in.cfg.gate(deps)
+	cfg.Revoked = in.revoked.Revoked
+	if gate, err = auth.New(cfg); err != nil {
+		return nil, err
+	}
+	deps.Health.Register("keys", gate.Ready)
+	ctx, stop := context.WithCancel(context.Background())
+	in.stopKeys = stop
+	in.keys.Go(func() { gate.Run(ctx) })
+	return gate, nil
+}
+
 // Addr is the bound address, host:port.
 func (in *Ingress) Addr() string { return in.listener.Addr().String() }
 
-// Run serves until ctx ends and then drains. It may be called once.
+// Run serves until ctx ends and then drains. It may be called once. Until it is known which tokens are revoked, callers wait.
 func (in *Ingress) Run(ctx context.Context) error {
+	if in.revoked.Await(ctx) != nil {
+		return in.neverServed(ctx)
+	}
 	served := make(chan error, 1)
 	go func() { served <- in.api.Serve(in.listener) }()
 	var err error
@@ -146,6 +173,13 @@ func (in *Ingress) Run(ctx context.Context) error {
 	return errors.Join(err, <-served, stopped, in.closeParts(drain))
 }
 
+// neverServed ends an ingress that was told to stop before it could serve.
+func (in *Ingress) neverServed(ctx context.Context) error {
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.Limits.DrainTimeout)
+	defer cancel()
+	return errors.Join(in.listener.Close(), in.api.Shutdown(drain), in.closeParts(drain))
+}
+
 // Part is an ingress as a part of a program: made when its turn comes, and never left behind. bound is called with its address before it is ready.
 func Part(cfg Config, deps Deps, bound func(addr string)) lifecycle.Part {
 	return lifecycle.Part{Name: "ingress", Run: func(ctx context.Context, ready func()) error {
@@ -153,8 +187,10 @@ func Part(cfg Config, deps Deps, bound func(addr string)) lifecycle.Part {
 		if err != nil {
 			return err
 		}
-		bound(in.Addr())
-		ready()
+		if in.revoked.Await(ctx) == nil {
+			bound(in.Addr())
+			ready()
+		}
 		return in.Run(ctx)
 	}}
 }
@@ -166,6 +202,13 @@ func (in *Ingress) closeParts(ctx context.Context) (err error) {
 	}
 	if in.directory != nil {
 		in.directory.Close()
+	}
+	if in.stopKeys != nil {
+		in.stopKeys()
+		in.keys.Wait()
+	}
+	if in.revoked != nil {
+		in.revoked.Close()
 	}
 	if in.appender != nil {
 		err = in.appender.Close(ctx)

@@ -36,11 +36,7 @@ func setup(t *testing.T) (ingress.Config, ingress.Deps) {
 
 func setupOn(t *testing.T, conn *nats.Conn) (ingress.Config, ingress.Deps) {
 	t.Helper()
-	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
-		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := ensure(t, conn)
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := ingress.EnsureKeys(dir); err != nil {
 		t.Fatal(err)
@@ -51,6 +47,17 @@ func setupOn(t *testing.T, conn *nats.Conn) (ingress.Config, ingress.Deps) {
 		t.Fatal(err)
 	}
 	return cfg, ingress.Deps{Broker: b, Registerer: prometheus.NewRegistry(), Health: lifecycle.NewHealth()}
+}
+
+// ensure makes a deployment.
+func ensure(t *testing.T, conn *nats.Conn) *broker.Broker {
+	t.Helper()
+	b, err := broker.Ensure(t.Context(), conn, broker.Settings{Partitions: 2, TriggersMaxBytes: 16 << 20, EventsMaxBytes: 16 << 20,
+		Limits: record.Limits{Machine: 1, MaxUserBytes: 1 << 20, MaxPending: 10, OutcomesKeep: 3_600_000}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // run serves until the returned function has drained it.
@@ -103,7 +110,9 @@ func TestSaysThatTheWindowIsShort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		statuses, ready := deps.Health.Statuses()
+		var statuses []lifecycle.Status
+		ready := false
+		natstest.Eventually(t, func() bool { statuses, ready = deps.Health.Statuses(); return ready }, "it is known which tokens are revoked")
 		run(t, in)()
 		short := wait >= broker.DefaultDuplicateWindow
 		shown := slices.ContainsFunc(statuses, func(s lifecycle.Status) bool { return strings.Contains(s.Detail, "-duplicate-window") })
@@ -168,10 +177,10 @@ func TestRunThatIsToldAtOnceReleasesEverything(t *testing.T) {
 func TestConfigTellsAllFaults(t *testing.T) {
 	var cfg ingress.Config
 	err := config.Load("ingress", []string{"-max-vars", "0", "-max-body", "0", "-max-batch-body", "0", "-batches", "0", "-default-wait-time", "-1s", "-append-timeout", "0s", "-append-stall-after", "0s",
-		"-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1",
+		"-keys-url-every", "0s", "-keys-url-timeout", "0s", "-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1",
 		"-rate-limit", "-1", "-rate-burst", "-1", "-rate-accounts", "0", "-max-connections", "0", "-max-requests", "0", "-max-body-bytes", "0", "-imports", "0", "-http-max-header-bytes", "0",
 		"-http-read-header-timeout", "0s", "-http-read-timeout", "0s", "-http-write-timeout", "30s", "-http-idle-timeout", "0s", "-http-drain-delay", "-1s"}, nil, io.Discard, &cfg)
-	for _, want := range []string{"keys-file", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users",
+	for _, want := range []string{"-keys-file and -keys-url", "keys-url-every", "keys-url-timeout", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users",
 		"rate is -1", "burst is -1", "rate-accounts", "max-connections", "max-requests", "max-body-bytes", "imports", "http-max-header-bytes", "http-read-header-timeout", "http-read-timeout",
 		"http-write-timeout", "http-idle-timeout", "http-drain-delay"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

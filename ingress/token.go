@@ -1,14 +1,13 @@
 package ingress
 
 import (
-	"errors"
-	"flag"
-	"fmt"
+	"context"
 	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 )
 
 // Keys are the files of a keys directory.
@@ -34,26 +33,17 @@ func IssueToken(signingKey, account, scope string, ttl time.Duration) (string, e
 	return signer.Issue(account, scope, ttl)
 }
 
-// KeysCommand is the verb keys: it makes a signing key and its JWKS in a directory, unless they are there, and returns the exit code.
+// KeysCommand is the verb keys: it makes a signing key and its JWKS in a directory, unless they are there, adds and retires keys, and returns the exit code.
 func KeysCommand(args []string, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("keys", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	dir := fs.String("dir", "keys", "`directory` for the files")
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return 0
-	} else if err != nil || fs.NArg() > 0 {
-		return 2
-	}
-	if err := EnsureKeys(*dir); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	keys := KeysIn(*dir)
-	fmt.Fprintf(stdout, "%s\n%s\n", keys.Signing, keys.Public)
-	return 0
+	return auth.KeysCommand(args, stdout, stderr)
 }
 
 // TokenCommand is the verb token: it prints a token alone, and returns the exit code.
 func TokenCommand(args []string, stdout, stderr io.Writer) int {
 	return auth.TokenCommand(args, stdout, stderr)
+}
+
+// RevokeCommand is the verb revoke: it takes tokens back, before they expire, and returns the exit code.
+func RevokeCommand(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return revocation.Command(ctx, args, environ, auth.Inspect, stdin, stdout, stderr)
 }

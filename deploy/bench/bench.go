@@ -51,7 +51,8 @@ type Config struct {
 	WarmUp      time.Duration // before each, not counted
 	Connections int
 	Users       int
-	Payload     int
+	Vars        int
+	ValueBytes  int
 	Partitions  Counts
 	Dir         string // on the disk that is to be measured
 }
@@ -63,7 +64,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.WarmUp, "warm-up", DefaultWarmUp, "before each measurement, not counted")
 	fs.IntVar(&c.Connections, "connections", loadgen.DefaultConnections, "each with one request at a time")
 	fs.IntVar(&c.Users, "users", DefaultUsers, "of each variant")
-	fs.IntVar(&c.Payload, "payload", 0, "`bytes` of one more variable in each trigger")
+	fs.IntVar(&c.Vars, "vars", 0, "more `variables` in each trigger, beside its number")
+	fs.IntVar(&c.ValueBytes, "value-bytes", loadgen.DefaultValueBytes, "`bytes` of each of -vars")
 	c.Partitions = Counts{1, 2, 4, 8}
 	fs.Var(&c.Partitions, "partitions", "`counts` to compare, separated by commas")
 	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
@@ -82,7 +84,7 @@ func (c *Config) Validate() error {
 	fault(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
 	fault(c.Connections < 1, "-connections is %d, under 1", c.Connections)
 	fault(c.Users < c.Connections, "-users is %d, fewer than %d connections", c.Users, c.Connections)
-	fault(c.Payload < 0, "-payload is %d, under 0", c.Payload)
+	fault(c.Vars < 0 || c.ValueBytes < 0, "-vars and -value-bytes are %d and %d, under 0", c.Vars, c.ValueBytes)
 	return errors.Join(faults...)
 }
 
@@ -104,6 +106,15 @@ func (c *Counts) Set(text string) error {
 
 func (c *Counts) String() string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int(*c)), " ", ","), "[]")
+}
+
+// PrintComparison runs all variants and writes the table. Progress goes to the standard error.
+func PrintComparison(ctx context.Context, cfg Config, w io.Writer) error {
+	table, err := Compare(ctx, cfg, os.Stderr)
+	if err == nil {
+		table.Print(w)
+	}
+	return err
 }
 
 // Compare runs all variants. progress gets a line for each measurement.
@@ -150,7 +161,7 @@ func measure(ctx context.Context, cfg Config, v variant) (m measurement, err err
 	}
 	defer func() { err = errors.Join(err, target.stop()) }()
 	load := loadgen.Config{URL: "http://" + target.addr, Token: target.token, Users: cfg.Users, Connections: cfg.Connections,
-		Payload: cfg.Payload, Timeout: benchTimeout, Quiet: true, Duration: cfg.WarmUp}
+		Vars: cfg.Vars, ValueBytes: cfg.ValueBytes, Timeout: benchTimeout, Quiet: true, Duration: cfg.WarmUp}
 	prepare := func() (*loadgen.Session, error) { return loadgen.Prepare(ctx, load) }
 	if v.baseline {
 		prepare = func() (*loadgen.Session, error) { return loadgen.Baseline(load) }

@@ -106,3 +106,64 @@ func TestGrowthMeasuresEveryStage(t *testing.T) {
 		}
 	}
 }
+
+// Everything that is claimed must be measured and audited; how it comes out is for whoever measures.
+func TestClaimsMeasuresEverything(t *testing.T) {
+	cfg := ClaimsConfig{Rounds: 1, Duration: 300 * time.Millisecond, For: time.Second, WarmUp: 20 * time.Millisecond, Connections: Counts{2, 8}, Users: 40, Partitions: 2,
+		Dir: t.TempDir()}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	table, err := Claims(t.Context(), cfg, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, rounds := range table.rows {
+		c := rounds[0]
+		if len(rounds) != 1 || c.echo <= 0 || c.jetStream <= 0 || c.accepted <= 0 || c.half != c.accepted/2 || c.p50 <= 0 || c.p99 < c.p50 || c.readable <= 0 ||
+			c.allocs <= 0 || c.refused+c.lost+c.doubled > 0 {
+			t.Errorf("%d connections: %+v", cfg.Connections[i], rounds)
+		}
+	}
+	s := &table.sustained
+	if s.accepted <= 0 || s.applied <= 0 || len(s.samples) == 0 || s.samples[0].rss == 0 || s.heapEnd == 0 || s.lost+s.doubled+s.refused > 0 {
+		t.Errorf("sustained: %+v", s)
+	}
+	var text strings.Builder
+	table.Print(&text)
+	for _, want := range []string{"fsync of 4 KiB", "SyncAlways", "sustained for 1s over 8 connections", "oldest record not applied", "resident"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+	if table.broken() != 0 {
+		t.Errorf("%d promises broken", table.broken())
+	}
+	table.sustained.broken, table.rows[0][0].broken = 1, 2
+	if table.broken() != 3 {
+		t.Error("broken promises are not counted")
+	}
+}
+
+// Memory is flat if its last quarter is as its second one; what the first one fills does not count.
+func TestMemoryIsFlatOrGrows(t *testing.T) {
+	list := func(mib ...uint64) (samples []sample) {
+		for _, n := range mib {
+			samples = append(samples, sample{rss: n << 20})
+		}
+		return samples
+	}
+	if s := (&sustained{samples: list(10, 50, 100, 100, 101, 99, 104, 103)}); !s.flat() {
+		t.Error("flat memory is called growing")
+	}
+	if s := (&sustained{samples: list(100, 100, 100, 100, 110, 120, 130, 140)}); s.flat() {
+		t.Error("growing memory is called flat")
+	}
+}
+
+func TestAgesAreSorted(t *testing.T) {
+	s := &sustained{samples: []sample{{oldest: 3}, {oldest: 1}, {oldest: 2}}}
+	if s.oldestAt(0) != 1 || s.oldestAt(0.5) != 2 || s.oldestAt(1) != 3 || (&sustained{}).oldestAt(0.99) != 0 {
+		t.Error("wrong quantiles")
+	}
+}

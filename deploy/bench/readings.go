@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -13,15 +14,18 @@ type readings struct {
 	at         time.Time
 	applied    float64 // triggers
 	committing time.Duration
+	oldest     time.Duration     // age of the oldest record that is not applied, of any partition
 	packed     float64           // bytes of the newest snapshots
 	positions  map[string]uint64 // applied, by partition
 	shelved    map[string]uint64 // positions of the newest snapshots
 }
 
-// readings gathers. A metric that is not there reads 0.
-func (s *stages) readings() readings {
+func (s *stages) readings() readings { return gather(s.worker.metrics) }
+
+// gather reads. A metric that is not there reads 0.
+func gather(from prometheus.Gatherer) readings {
 	r := readings{at: time.Now(), positions: map[string]uint64{}, shelved: map[string]uint64{}}
-	families, _ := s.worker.metrics.Gather() // an error leaves the rest
+	families, _ := from.Gather() // an error leaves the rest
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			r.read(family.GetName(), m)
@@ -36,6 +40,8 @@ func (r *readings) read(name string, m *dto.Metric) {
 		r.applied += m.GetCounter().GetValue()
 	case "triggerd_worker_checkpoint_duration_seconds":
 		r.committing += time.Duration(m.GetHistogram().GetSampleSum() * float64(time.Second))
+	case "triggerd_worker_oldest_unapplied_seconds":
+		r.oldest = max(r.oldest, time.Duration(m.GetGauge().GetValue()*float64(time.Second)))
 	case "triggerd_worker_snapshot_compressed_bytes":
 		r.packed += m.GetGauge().GetValue()
 	case "triggerd_worker_applied_position":

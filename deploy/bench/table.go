@@ -72,8 +72,8 @@ const (
 // observe says under which conditions the comparison is made: numbers mean nothing without.
 func observe(cfg Config) (string, error) {
 	conditions, err := machine(cfg.Dir)
-	return fmt.Sprintf("%s\n%d connections, closed loop, %d users, %d bytes of payload, %d rounds of %s each",
-		conditions, cfg.Connections, cfg.Users, cfg.Payload, cfg.Rounds, cfg.Duration), err
+	return fmt.Sprintf("%s\n%d connections, closed loop, %d users, %d more variables of %d bytes, %d rounds of %s each",
+		conditions, cfg.Connections, cfg.Users, cfg.Vars, cfg.ValueBytes, cfg.Rounds, cfg.Duration), err
 }
 
 // machine says where something is measured.

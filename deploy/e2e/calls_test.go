@@ -66,6 +66,15 @@ func (f *fleet) callAs(token string, to *member, method, path, media, body strin
 	if media != "" {
 		req.Header.Set("Content-Type", media)
 	}
+	return f.do(req)
+}
+
+// do sends a request, with the fleet's own token if it has none.
+func (f *fleet) do(req *http.Request) answer {
+	f.t.Helper()
+	if req.Header.Get("Authorization") == "" {
+		req.Header.Set("Authorization", "Bearer "+f.token)
+	}
 	resp, err := f.client.Do(req)
 	if err != nil {
 		f.t.Error(err)

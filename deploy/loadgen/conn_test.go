@@ -20,7 +20,7 @@ const hello = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 func dial(t *testing.T, addr string) *conn {
 	t.Helper()
-	c := &conn{addr: addr, timeout: 10 * time.Second}
+	c := &conn{targets: []target{{addr: addr, host: addr}}, timeout: 10 * time.Second}
 	t.Cleanup(c.close)
 	return c
 }
@@ -43,9 +43,9 @@ func TestConnReusesTheConnection(t *testing.T) {
 	defer srv.Close()
 	c := dial(t, srv.Listener.Addr().String())
 	for n, wantStatus := range []int{200, 503, 200, 200} {
-		status, body, err := c.exchange([]byte(hello))
-		if err != nil || status != wantStatus || string(body) != strings.Repeat("a", n+1) {
-			t.Errorf("request %d: %d %q %v", n, status, body, err)
+		a, err := c.exchange([]byte(hello))
+		if err != nil || a.status != wantStatus || string(a.body) != strings.Repeat("a", n+1) {
+			t.Errorf("request %d: %+v %v", n, a, err)
 		}
 	}
 	mu.Lock()
@@ -72,12 +72,12 @@ func TestConnTellsNotSentFromNotAnswered(t *testing.T) {
 		peer.Close()
 	}()
 	c := dial(t, listener.Addr().String())
-	if _, _, err := c.exchange([]byte(hello)); err == nil || errors.Is(err, errNotSent) {
+	if _, err := c.exchange([]byte(hello)); err == nil || errors.Is(err, errNotSent) {
 		t.Errorf("closed without an answer: %v", err)
 	}
 	<-served
 	listener.Close()
-	if _, _, err := c.exchange([]byte(hello)); !errors.Is(err, errNotSent) {
+	if _, err := c.exchange([]byte(hello)); !errors.Is(err, errNotSent) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
@@ -98,7 +98,7 @@ func TestConnRefusesWhatIsNotHTTP(t *testing.T) {
 			io.WriteString(peer, answer)
 		}()
 		c := dial(t, listener.Addr().String())
-		if _, _, err := c.exchange([]byte(hello)); !errors.Is(err, errAnswer) {
+		if _, err := c.exchange([]byte(hello)); !errors.Is(err, errAnswer) {
 			t.Errorf("%q: %v", answer, err)
 		}
 		listener.Close()

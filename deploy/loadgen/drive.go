@@ -1,255 +1,223 @@
 package loadgen
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
+	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/triggerd/triggerd/shared/record"
-	"github.com/triggerd/triggerd/shared/strictjson"
 )
 
-// Resolution of the latency histogram: microseconds up to a minute, two digits.
+// Rests after an attempt that has to be repeated: they double, have a random half, and are no shorter than Retry-After says. A client that hammers a full
+// server measures nothing.
 const (
-	histogramMin    = 1
-	histogramMax    = 60_000_000
-	histogramDigits = 2
+	restFirst = 50 * time.Millisecond
+	restMost  = time.Second
 )
 
-// refusedPause is how long a connection rests after it was refused; a client that hammers a full server measures nothing.
-const refusedPause = 50 * time.Millisecond
+// laterMost is after how many more requests of its connection a repeat that is not sent at once is sent, at the most.
+const laterMost = 20
 
 // sender is one connection and the users that are its own.
 type sender struct {
-	session  *Session
-	conn     conn
-	request  *request
-	batch    []int // users of the request in hand
-	first    int   // its users are first, first+step, …
-	step     int
-	next     int
-	tally    tally
-	schedule *schedule
-	idle     bool // all of its users have unknown outcomes
+	session   *Session
+	number    int
+	conn      conn
+	twin      conn // for what is sent twice at once
+	request   *request
+	schedule  *schedule
+	waiter    waiter
+	random    *rand.Rand
+	hot, cold ring
+	items     []item // of the trigger, or batch, in hand
+	open      []item // of those, to be sent again
+	due, sent time.Time
+	rest      time.Duration // that the last answer asked for
+	lines     []byte        // for the ledger
+	requests  int
+	later     []repeat
+	tally     tally
+}
+
+// repeat is an accepted trigger that is to be sent again.
+type repeat struct {
+	at int // in requests
+	item
+	first record.ID
 }
 
 // tally is what one connection saw.
 type tally struct {
-	accepted, unknown uint64
-	refused           map[string]uint64 // by code
-	latency           *hdrhistogram.Histogram
-	broken            []string
-}
-
-// schedule says when triggers are due in an open loop.
-type schedule struct {
-	start    time.Time
-	interval float64 // seconds between two requests
-	tickets  atomic.Uint64
-}
-
-// due waits for the next trigger's time; false when ctx ended. In a closed loop it is now.
-func (s *schedule) due(ctx context.Context) (time.Time, bool) {
-	if s.interval == 0 {
-		return time.Now(), ctx.Err() == nil
-	}
-	at := s.start.Add(time.Duration(float64(s.tickets.Add(1)-1) * s.interval * float64(time.Second)))
-	return at, pause(ctx, time.Until(at))
-}
-
-// pause waits; false when ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	accepted, repeated, unknown, again uint64
+	refused                            map[string]uint64 // by status and code
+	idle                               bool              // all of its users have unknown outcomes
 }
 
 // Drive puts the load on for Config.Duration, or until ctx ends. It may be called again, for more of it.
 func (r *Session) Drive(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Duration)
 	defer cancel()
-	schedule := &schedule{start: time.Now()}
-	if r.cfg.Rate > 0 {
-		schedule.interval = float64(r.cfg.Batch) / r.cfg.Rate
+	if r.ledger != nil {
+		r.ledger.stop = cancel
 	}
-	bar := r.progress(ctx)
+	schedule := newSchedule(&r.cfg, time.Now())
+	progress := r.progress(ctx)
 	var wg sync.WaitGroup
 	for i := range r.cfg.Connections {
 		s := r.sender(i, schedule)
 		r.senders = append(r.senders, s)
 		wg.Go(func() { s.loop(ctx) })
 	}
+	go func() { wg.Wait(); cancel() }() // all of them may run out of users
+	<-ctx.Done()
+	r.missed += schedule.missed(time.Now()) * uint64(r.cfg.Batch)
 	wg.Wait()
 	r.elapsed += time.Since(schedule.start)
-	bar()
+	progress()
 }
 
 func (r *Session) sender(i int, schedule *schedule) *sender {
+	own := (r.cfg.Users - i + r.cfg.Connections - 1) / r.cfg.Connections
+	hot := 0
+	if r.cfg.Skew.Calls > 0 {
+		hot = min(own, max(1, r.cfg.Skew.hot(own)))
+	}
 	return &sender{
-		session: r, conn: conn{addr: r.host, timeout: r.cfg.Timeout}, schedule: schedule,
-		request: newRequest(r.host, r.cfg.Token, r.name, r.cfg.Payload, r.cfg.Batch), first: i, next: i, step: r.cfg.Connections,
-		tally: tally{refused: map[string]uint64{}, latency: hdrhistogram.New(histogramMin, histogramMax, histogramDigits)},
+		session: r, number: i, schedule: schedule,
+		conn:    conn{targets: r.targets, at: i % len(r.targets), timeout: r.cfg.Timeout},
+		twin:    conn{targets: r.targets, at: (i + 1) % len(r.targets), timeout: r.cfg.Timeout},
+		request: newRequest(r.cfg.Token, r.name, r.cfg.Vars, r.cfg.ValueBytes, r.cfg.Batch > 1),
+		random:  rand.New(rand.NewPCG(r.seed, uint64(i))),
+		hot:     ring{first: i, step: r.cfg.Connections, size: hot},
+		cold:    ring{first: i + hot*r.cfg.Connections, step: r.cfg.Connections, size: own - hot},
+		tally:   tally{refused: map[string]uint64{}},
 	}
 }
 
 func (s *sender) loop(ctx context.Context) {
 	defer s.conn.close()
+	defer s.twin.close()
+	defer func() { s.session.ledger.write(s.lines) }()
 	for {
-		due, ok := s.schedule.due(ctx)
+		due, ok := s.schedule.due(ctx, &s.waiter)
 		if !ok {
 			return
 		}
-		if !s.fill() {
-			s.idle = true
+		if s.tally.idle = !s.fill(); s.tally.idle {
 			return
 		}
-		if !s.send(due) && !pause(ctx, refusedPause) {
-			return
-		}
+		s.due = due
+		s.deliver(ctx)
+		s.repeatLater()
 	}
 }
 
-// fill puts triggers of the sender's next users into the request; false if there are not as many who may get one.
+// fill takes the next users, as many as a request has triggers; false if there are not as many who may get one.
 func (s *sender) fill() bool {
-	s.batch = s.batch[:0]
-	for i := range s.request.items {
+	s.items = s.items[:0]
+	for range s.session.cfg.Batch {
 		user, ok := s.user()
-		if !ok || slices.Contains(s.batch, user) {
+		if !ok {
 			return false
 		}
-		s.batch = append(s.batch, user)
-		s.request.put(i, user, s.session.users[user].sent+1)
+		s.items = append(s.items, item{user: user, seq: s.session.history.users[user].sent + 1, keyed: s.session.cfg.Keys})
 	}
 	return true
 }
 
-// user is the next of the sender's users who may get a trigger.
+// user is the next one who may get a trigger: a hot one, if it is one's turn.
 func (s *sender) user() (int, bool) {
-	for range len(s.session.users)/s.step + 1 {
-		n := s.next
-		if s.next += s.step; s.next >= len(s.session.users) {
-			s.next = s.first
-		}
-		if s.session.users[n].unknown == nil {
-			return n, true
+	first, second := &s.cold, &s.hot
+	if s.hot.size > 0 && s.random.Float64()*100 < s.session.cfg.Skew.Calls {
+		first, second = second, first
+	}
+	for _, from := range []*ring{first, second} {
+		for range from.size {
+			if n := from.take(); s.session.history.users[n].unknown == nil && !slices.ContainsFunc(s.items, func(it item) bool { return it.user == n }) {
+				return n, true
+			}
 		}
 	}
 	return 0, false
 }
 
-// send sends the request and notes the answers; false if nothing of it was accepted.
-func (s *sender) send(due time.Time) bool {
-	status, body, err := s.conn.exchange(s.request.bytes)
-	switch {
-	case errors.Is(err, errNotSent):
-		s.tally.refused["no_connection"]++
-		return false
-	case err != nil:
-		for _, user := range s.batch {
-			s.lose(&s.session.users[user], "")
-		}
-		return false
-	case len(s.batch) == 1:
-		return s.answered(s.batch[0], due, status, body)
-	case status != 200:
-		s.tally.refused[fmt.Sprintf("%d %s", status, field(body, "code"))]++
-		return false
+// deliver sends the triggers in hand until it is known what became of them, or ctx ends.
+func (s *sender) deliver(ctx context.Context) {
+	chosen := s.session.cfg.Repeats > 0 && s.random.Float64()*100 < float64(s.session.cfg.Repeats)
+	twice := chosen && s.random.IntN(2) == 0
+	for i := range s.items {
+		s.items[i].keyed = s.items[i].keyed || chosen
 	}
-	return s.answeredAll(due, body)
+	s.open = append(s.open[:0], s.items...)
+	for try := 0; ; try++ {
+		s.rest = 0
+		s.attempt(s.open, twice)
+		if len(s.open) == 0 || !s.pause(ctx, try) {
+			break
+		}
+		s.tally.again++
+		twice = false
+	}
+	if chosen && !twice {
+		s.keepForLater()
+	}
 }
 
-// answeredAll takes a batch's answers apart.
-func (s *sender) answeredAll(due time.Time, body []byte) (accepted bool) {
-	r := strictjson.NewReader(body, answerDepth)
-	err := r.Open('[')
-	for i := 0; err == nil && i < len(s.batch); i++ {
-		var item []byte
-		if _, err = r.Element(); err == nil {
-			item, err = r.Value()
-		}
-		if err == nil {
-			_, status, _ := bytes.Cut(item[:min(len(item), len(`{"status":200`))], []byte(":"))
-			code, _ := strconv.Atoi(string(status))
-			accepted = s.answered(s.batch[i], due, code, item) || accepted
-		}
-	}
-	if err != nil {
-		s.broken(s.batch[0], fmt.Sprintf("answer to a batch cannot be read: %v", err))
-	}
-	return accepted
+// pause rests before the next attempt; false when ctx ended before.
+func (s *sender) pause(ctx context.Context, try int) bool {
+	rest := min(restMost, restFirst<<min(try, 10))
+	rest = max(s.rest, rest/2+time.Duration(s.random.Int64N(int64(rest/2))))
+	return s.waiter.until(ctx, time.Now().Add(rest))
 }
 
-// answerDepth is how deep answers are nested at most.
-const answerDepth = 8
-
-// answered notes what was said of one trigger; false if it was not accepted.
-func (s *sender) answered(user int, due time.Time, status int, body []byte) bool {
-	l := &s.session.users[user]
-	if status != 200 {
-		s.refused(l, status, body)
-		return false
+// attempt sends items once, or twice at the same time, and leaves in s.open those that are to be sent again.
+func (s *sender) attempt(items []item, twice bool) {
+	s.begin(items)
+	if twice {
+		s.begin(items)
 	}
-	_ = s.tally.latency.RecordValue(min(histogramMax, max(histogramMin, time.Since(due).Microseconds())))
-	s.tally.accepted++
-	s.session.accepted.Add(1)
-	if !s.session.baseline {
-		s.note(l, user, body)
-	}
-	return true
-}
-
-// note holds an answer against what the user was promised before.
-func (s *sender) note(l *ledger, user int, body []byte) {
-	id, err := record.ParseID(string(field(body, "trigger_id")))
-	if err != nil {
-		s.broken(user, fmt.Sprintf("answer 200 without a trigger_id: %.200q", body))
+	if !s.flush() {
+		s.open = s.open[:0]
 		return
 	}
-	if text := l.accept(id); text != "" {
-		s.broken(user, text)
+	s.requests++
+	s.sent = time.Now()
+	err := s.conn.send(s.request.render(s.conn.host(), items))
+	var twinErr error
+	if twice {
+		twinErr = s.twin.send(s.request.render(s.twin.host(), items))
 	}
+	again := s.receive(&s.conn, items, err, nil)
+	if twice {
+		s.tally.again++
+		again = s.receive(&s.twin, items, twinErr, again)
+	}
+	s.open = append(s.open[:0], again...)
 }
 
-func (s *sender) refused(l *ledger, status int, body []byte) {
-	code := string(field(body, "code"))
-	if code == "unknown_outcome" {
-		s.lose(l, string(field(body, "receipt")))
+// begin notes that items are about to be sent.
+func (s *sender) begin(items []item) {
+	if s.session.baseline {
 		return
 	}
-	s.tally.refused[fmt.Sprintf("%d %s", status, code)]++
-}
-
-func (s *sender) lose(l *ledger, receipt string) {
-	s.tally.unknown++
-	l.lose(receipt)
-}
-
-func (s *sender) broken(user int, text string) {
-	s.tally.broken = append(s.tally.broken, userName(s.session.name, user)+": "+text)
-}
-
-// field finds a string member in JSON of the server's own making, in which neither name nor value has anything escaped.
-func field(body []byte, name string) []byte {
-	_, rest, found := bytes.Cut(body, []byte(`"`+name+`":"`))
-	if !found {
-		return nil
+	for i := range items {
+		it := &items[i]
+		s.session.history.users[it.user].begin(it.seq)
+		if s.session.ledger != nil {
+			s.lines = appendLine(s.lines, lineBegin, it.user, it.seq)
+			if it.keyed {
+				s.lines = append(s.lines, " k"...)
+			}
+			s.lines = append(s.lines, '\n')
+		}
 	}
-	value, _, _ := bytes.Cut(rest, []byte(`"`))
-	return value
+}
+
+// flush writes what was noted into the ledger.
+func (s *sender) flush() bool {
+	ok := s.session.ledger.write(s.lines)
+	s.lines = s.lines[:0]
+	return ok
 }

@@ -3,13 +3,10 @@ package loadgen
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,17 +27,21 @@ const (
 type Session struct {
 	cfg      Config
 	name     string // what the ids of its users begin with
-	host     string
-	client   *http.Client
-	users    []ledger
+	seed     uint64 // of what is drawn by lot
+	targets  []target
+	api      *api
+	history  *history
+	ledger   *ledger
 	mu       sync.Mutex
 	doubtful map[int]bool // while importing under mu; users who may be registered more than once
 	baseline bool         // answers are those of a server that promises nothing
 
-	accepted atomic.Uint64 // for the progress bar
-	senders  []*sender
-	elapsed  time.Duration
-	audit    audit
+	accepted, refused, unknown atomic.Uint64 // for the progress line
+	fromDue, fromSent          latencies
+	senders                    []*sender
+	elapsed                    time.Duration
+	missed                     uint64 // triggers that were due and had no connection free
+	audit                      findings
 }
 
 // Baseline is a run against a server that answers like triggerd and keeps nothing: nothing is declared and nothing can be audited.
@@ -69,29 +70,46 @@ func Prepare(ctx context.Context, cfg Config) (*Session, error) {
 	if err := r.settleDoubtful(ctx); err != nil {
 		return nil, fmt.Errorf("settle imported users: %w", err)
 	}
-	return r, nil
+	return r, r.openLedger()
 }
 
-func newRun(cfg Config) (*Session, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil {
-		return nil, err
+// openLedger begins with how the users are.
+func (r *Session) openLedger() (err error) {
+	if r.cfg.Ledger == "" {
+		return nil
 	}
+	if r.ledger, err = createLedger(r.cfg.Ledger, r.history.header); err != nil {
+		return err
+	}
+	var lines []byte
+	for n := range r.doubtful {
+		lines = append(appendLine(lines, lineRegistered, n, r.history.users[n].registered), '\n')
+	}
+	if !r.ledger.write(lines) {
+		return r.ledger.err()
+	}
+	return nil
+}
+
+// Close ends the ledger, if there is one. Nothing can be driven after it.
+func (r *Session) Close() error { return r.ledger.close(r.history.sum()) }
+
+func newRun(cfg Config) (*Session, error) {
 	cfg.Batch = max(cfg.Batch, DefaultBatch)
 	id := nuid.Next()
-	r := &Session{
-		cfg: cfg, name: "load-" + id[len(id)-runNameLength:], host: u.Host, users: make([]ledger, cfg.Users), doubtful: map[int]bool{},
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: auditParallel}},
+	r := &Session{cfg: cfg, name: "load-" + id[len(id)-runNameLength:], seed: rand.Uint64(), doubtful: map[int]bool{}}
+	r.history = newHistory(header{Run: r.name, URL: cfg.URL, Users: cfg.Users, Began: time.Now().UTC().Truncate(time.Millisecond)})
+	var err error
+	if r.targets, err = targets(cfg.URL); err != nil {
+		return nil, err
 	}
-	for n := range r.users {
-		r.users[n].registered = 1
-	}
+	r.api = newAPI(cfg.URL, cfg.Token)
 	return r, nil
 }
 
 func (r *Session) declare(ctx context.Context) error {
 	body := fmt.Sprintf(`{"modules":[{"id":%d,"name":"Load"}]}`, moduleID)
-	return r.call(ctx, http.MethodPut, "/v1/bots/"+botID+"/modules", "application/json", []byte(body), nil)
+	return r.api.call(ctx, http.MethodPut, "/v1/bots/"+botID+"/modules", "application/json", []byte(body), nil)
 }
 
 // importAll has a few imports under way at once: one alone mostly waits for the broker.
@@ -135,7 +153,7 @@ func (r *Session) importSome(ctx context.Context, first, end int) (done int, err
 		fmt.Fprintf(&lines, `{"user_id":%q,"bot_id":%q,"module_id":%d}`+"\n", userName(r.name, n), botID, moduleID)
 	}
 	var result imported
-	err = r.call(ctx, http.MethodPost, "/v1/users", "application/x-ndjson", lines.Bytes(), &result)
+	err = r.api.call(ctx, http.MethodPost, "/v1/users", "application/x-ndjson", lines.Bytes(), &result)
 	if err == nil && len(result.Errors) == 0 {
 		return end - first, nil
 	}
@@ -165,53 +183,17 @@ func (r *Session) settleDoubtful(ctx context.Context) error {
 	for n := range r.doubtful {
 		path := "/v1/users/" + userName(r.name, n)
 		var state userState
-		err := r.call(ctx, http.MethodPut, path, "application/json", body, nil)
+		err := r.api.call(ctx, http.MethodPut, path, "application/json", body, nil)
 		if err == nil {
-			err = r.call(ctx, http.MethodGet, path, "", nil, &state)
+			err = r.api.call(ctx, http.MethodGet, path, "", nil, &state)
 		}
 		if err != nil {
 			return err
 		}
-		r.users[n].registered = state.Version
+		r.history.users[n].registered = state.Version
 	}
 	return nil
 }
 
 // Accepted is how many triggers were accepted so far. Safe at any time.
 func (r *Session) Accepted() uint64 { return r.accepted.Load() }
-
-// statusError is an answer other than 2xx.
-type statusError struct {
-	status int
-	body   string
-}
-
-func (e *statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.body) }
-
-// call is for everything but the load itself. A nil result is not read.
-func (r *Session) call(ctx context.Context, method, path, media string, body []byte, result any) error {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.cfg.URL, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+r.cfg.Token)
-	if media != "" {
-		req.Header.Set("Content-Type", media)
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return &statusError{resp.StatusCode, fmt.Sprintf("%.300s", answer)}
-	}
-	if result == nil {
-		return nil
-	}
-	return json.Unmarshal(answer, result)
-}

@@ -12,7 +12,7 @@ const (
 	moduleID = 1
 )
 
-// Both are as wide as they ever get, so that a request is patched and not rendered: its length never changes.
+// Numbers in the user's id and in a trigger's variable are as wide as they ever get, so that all requests are equally long.
 const (
 	maxUsers  = 99_999_999
 	userWidth = 8
@@ -23,46 +23,87 @@ const (
 // userName is the id of user n of a run.
 func userName(run string, n int) string { return fmt.Sprintf("%s-%0*d", run, userWidth, n) }
 
-// request is the bytes of a trigger, or of a batch of them, ready to be patched and sent. For one goroutine.
-type request struct {
-	bytes []byte
-	items []struct{ userAt, seqAt int }
+// item is one trigger of a request: the number seq of a user.
+type item struct {
+	user  int
+	seq   uint64
+	keyed bool
 }
 
-// newRequest has items triggers: as a batch, unless it is one.
-func newRequest(host, token, run string, payload, items int) *request {
-	item := fmt.Sprintf(`{"user_id":%q,"module_id":%d,"is_async":true,"custom_vars":{"seq":%d`, userName(run, 0), moduleID, firstSeq)
-	if payload > 0 {
-		item += `,"pad":"` + strings.Repeat("x", payload) + `"`
+// request renders triggers into one buffer. For one goroutine.
+type request struct {
+	token string
+	run   string
+	tail  string // of an item: what comes after the number
+	batch bool   // to the endpoint for batches
+	body  []byte
+	bytes []byte
+}
+
+// newRequest has vars further variables of valueBytes bytes in each trigger.
+func newRequest(token, run string, vars, valueBytes int, batch bool) *request {
+	r := &request{token: token, run: run, batch: batch}
+	for i := range vars {
+		r.tail += fmt.Sprintf(`,"pad%d":"%s"`, i, strings.Repeat("x", valueBytes))
 	}
-	item += "}}"
-	path, body := "/actionsvc/trigger-response/", item
-	if items > 1 {
-		path, body = path+"batch/", "["+item+strings.Repeat(","+item, items-1)+"]"
-	}
-	text := "POST " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: JWT " + token +
-		"\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
-	r := &request{bytes: []byte(text + body), items: make([]struct{ userAt, seqAt int }, items)}
-	start := len(text)
-	for i := range r.items {
-		r.items[i].userAt = start + strings.Index(body, userName(run, 0)) + len(run) + 1
-		r.items[i].seqAt = start + strings.Index(body, strconv.Itoa(firstSeq))
-		start, body = start+len(item)+1, body[min(len(body), len(item)+1):]
-	}
+	r.tail += "}"
 	return r
 }
 
-// put makes item i the trigger of a user with that number.
-func (r *request) put(i, user int, seq uint64) {
-	at := r.items[i]
-	patch(r.bytes[at.userAt:at.userAt+userWidth], uint64(user))
-	patch(r.bytes[at.seqAt:at.seqAt+seqWidth], firstSeq+seq)
+// render makes the request for items, valid until the next call.
+func (r *request) render(host string, items []item) []byte {
+	r.body = r.body[:0]
+	if r.batch {
+		r.body = append(r.body, '[')
+	}
+	for i := range items {
+		if i > 0 {
+			r.body = append(r.body, ',')
+		}
+		r.item(&items[i])
+	}
+	path := "/actionsvc/trigger-response/"
+	if r.batch {
+		r.body, path = append(r.body, ']'), "/actionsvc/trigger-response/batch/"
+	}
+	b := append(append(r.bytes[:0], "POST "...), path...)
+	b = append(append(b, " HTTP/1.1\r\nHost: "...), host...)
+	b = append(append(b, "\r\nAuthorization: JWT "...), r.token...)
+	if !r.batch && items[0].keyed {
+		b = r.key(append(b, "\r\nIdempotency-Key: "...), &items[0])
+	}
+	b = append(b, "\r\nContent-Type: application/json\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(r.body)), 10), "\r\n\r\n"...)
+	r.bytes = append(b, r.body...)
+	return r.bytes
 }
 
-// patch writes n in decimal over all of digits.
-func patch(digits []byte, n uint64) {
-	for i := len(digits) - 1; i >= 0; i-- {
-		digits[i] = byte('0' + n%10)
+func (r *request) item(it *item) {
+	b := r.name(append(r.body, `{"user_id":"`...), it.user)
+	if r.batch && it.keyed {
+		b = r.key(append(b, `","idempotency_key":"`...), it)
+	}
+	b = append(b, `","module_id":1,"is_async":true,"custom_vars":{"seq":`...)
+	b = appendDigits(b, firstSeq+it.seq, seqWidth)
+	r.body = append(append(b, r.tail...), '}')
+}
+
+func (r *request) name(b []byte, user int) []byte {
+	return appendDigits(append(append(b, r.run...), '-'), uint64(user), userWidth)
+}
+
+// key is the trigger's own: the same whenever it is sent.
+func (r *request) key(b []byte, it *item) []byte {
+	return strconv.AppendUint(append(r.name(b, it.user), '.'), it.seq, 10)
+}
+
+// appendDigits writes n in decimal, with zeros in front.
+func appendDigits(b []byte, n uint64, width int) []byte {
+	const zeros = "0000000000"
+	b = append(b, zeros[:width]...)
+	for i := len(b) - 1; i >= len(b)-width; i-- {
+		b[i] = byte('0' + n%10)
 		n /= 10
 	}
+	return b
 }

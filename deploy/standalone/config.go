@@ -17,7 +17,7 @@ const DefaultDataDir = ".data"
 // Config is what standalone can be told: what its parts can be told, and a little of its own.
 type Config struct {
 	Process process.Config
-	Ingress ingress.Config // KeysFile may be empty: standalone's own
+	Ingress ingress.Config // KeysFile and KeysURL may be empty: standalone's own
 	Worker  worker.Config  // DataDir is standalone's own
 
 	DataDir  string
@@ -55,7 +55,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) ingress() ingress.Config {
 	in := c.Ingress
-	if in.KeysFile == "" {
+	if in.KeysFile == "" && in.KeysURL == "" {
 		in.KeysFile = ingress.KeysIn(c.keysDir()).Public
 	}
 	return in

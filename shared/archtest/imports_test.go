@@ -39,7 +39,6 @@ var rules = []rule{
 	{"log", []string{}, false, "logs are log/slog, with constant messages and attributes"},
 	{"github.com/HdrHistogram/...", []string{"deploy/loadgen/...", "deploy/bench/..."}, false,
 		"metrics are Prometheus histograms; this is for the load generator's report"},
-	{"github.com/schollz/...", []string{"deploy/loadgen/...", "deploy/cmd/loadgen"}, false, "progress bars are for people who wait: the load generator"},
 	{"pgregory.net/rapid", []string{"worker/internal/machine/machinetest"}, true, "it is for tests"},
 	{"go.uber.org/goleak", nil, true, "it is for tests"},
 	{"github.com/google/go-cmp/...", nil, true, "it is for tests"},

@@ -1,13 +1,11 @@
-// Command loadgen puts load on a running triggerd, measures it and audits what it was promised. It exits with 1 if a promise was broken.
+// Command loadgen puts load on a running triggerd, measures it and audits what it was promised. It exits with 1 if a promise was broken, with 3 if
+// that could not be found out.
 //
-//	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s
+//	loadgen -signing-key .data/keys/signing.pem -rate 2000 -duration 30s -ledger run.ledger
+//	loadgen verify -signing-key .data/keys/signing.pem -ledger run.ledger
 //
-// Three verbs need nothing running: compare measures triggerd beside an empty handler and beside one synced message a request, growth what
-// partitions and users cost, fairness what an account that floods does to one that is quiet.
-//
-//	loadgen compare -partitions 1,4
-//	loadgen fairness
-//	loadgen growth -partitions 1,64 -users 10000,1000000
+// Four verbs need nothing running: bench measures all that is claimed of triggerd's speed, compare triggerd with several numbers of partitions beside an empty
+// handler and beside one synced message a request, growth what partitions and users cost, fairness what an account that floods does to one that is quiet.
 package main
 
 import (
@@ -18,12 +16,19 @@ import (
 
 	"github.com/triggerd/triggerd/deploy/bench"
 	"github.com/triggerd/triggerd/deploy/loadgen"
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/process"
 )
 
 func main() {
-	verbs := map[string]func() int{"compare": compare, "growth": growth, "fairness": fairness}
-	run := load
+	verbs := map[string]func() int{
+		"verify":   verb("loadgen verify", &loadgen.VerifyConfig{}, loadgen.PrintVerdict),
+		"bench":    verb("loadgen bench", &bench.ClaimsConfig{}, bench.PrintClaims),
+		"compare":  verb("loadgen compare", &bench.Config{}, bench.PrintComparison),
+		"fairness": verb("loadgen fairness", &bench.FairnessConfig{}, bench.Fairness),
+		"growth":   verb("loadgen growth", &bench.GrowthConfig{}, bench.Growth),
+	}
+	run := verb("loadgen", &loadgen.Config{}, loadgen.Print)
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
 		run = verbs[os.Args[1]]
 		os.Args = slices.Delete(os.Args, 1, 2)
@@ -31,28 +36,18 @@ func main() {
 	os.Exit(run())
 }
 
-func load() int {
-	var cfg loadgen.Config
-	return process.Execute("loadgen", func(ctx context.Context, _ io.Writer) error { return loadgen.Print(ctx, cfg, os.Stdout) }, &cfg)
-}
-
-func compare() int {
-	var cfg bench.Config
-	return process.Execute("loadgen compare", func(ctx context.Context, stderr io.Writer) error {
-		table, err := bench.Compare(ctx, cfg, stderr)
-		if err == nil {
-			table.Print(os.Stdout)
-		}
-		return err
-	}, &cfg)
-}
-
-func growth() int {
-	var cfg bench.GrowthConfig
-	return process.Execute("loadgen growth", func(ctx context.Context, _ io.Writer) error { return bench.Growth(ctx, cfg, os.Stdout) }, &cfg)
-}
-
-func fairness() int {
-	var cfg bench.FairnessConfig
-	return process.Execute("loadgen fairness", func(ctx context.Context, _ io.Writer) error { return bench.Fairness(ctx, cfg, os.Stdout) }, &cfg)
+// verb runs what a configuration says.
+func verb[C any, P interface {
+	*C
+	config.Part
+}](name string, cfg P, do func(context.Context, C, io.Writer) error) func() int {
+	return func() int {
+		code := 0
+		failed := process.Execute(name, func(ctx context.Context, _ io.Writer) error {
+			err := do(ctx, *cfg, os.Stdout)
+			code = loadgen.ExitCode(err)
+			return err
+		}, cfg)
+		return max(code, failed)
+	}
 }

@@ -20,6 +20,7 @@ const clockSlack = 10 * time.Minute
 //     are in the order of the log, and stream time never goes back.
 //   - An accepted trigger has its event, under the id that the caller was told. A refused one has none. One without an answer
 //     has at most one. Nothing else has any.
+//   - One that was sent again and again under its idempotency key has one event, under the first id, and its other ids are duplicates.
 //   - A user's triggers are in the order in which they were sent, as far as the caller knew of one before it sent the next.
 //   - A delayed redirect fires once; not before its time, and before anything that the log has after its time; and in the order of the
 //     due times. A clock that is an hour off does not change when.
@@ -30,7 +31,7 @@ const clockSlack = 10 * time.Minute
 //     what followed from them, and nothing else; what had fired because of them fires again. Nothing that was sent after the adoption has an id
 //     from the tail. (What was appended between restore and adoption may: deploy/BACKUP.md says so.)
 func Audit(users []*User, ev Evidence) []string {
-	a := &auditor{cuts: ev.Cuts, users: map[string]*User{}, attempts: map[string]map[int]*Attempt{}, of: map[string][]Event{}}
+	a := &auditor{cuts: ev.Cuts, users: map[string]*User{}, attempts: map[string]map[int]*Attempt{}, of: map[string][]Event{}, duplicates: map[string]bool{}}
 	for _, u := range users {
 		a.users[u.Name] = u
 		a.attempts[u.Name] = map[int]*Attempt{}
@@ -49,11 +50,12 @@ func Audit(users []*User, ev Evidence) []string {
 }
 
 type auditor struct {
-	cuts     []*Cut
-	users    map[string]*User
-	attempts map[string]map[int]*Attempt // by user and number
-	of       map[string][]Event          // by user, in order
-	faults   []string
+	cuts       []*Cut
+	users      map[string]*User
+	attempts   map[string]map[int]*Attempt // by user and number
+	of         map[string][]Event          // by user, in order
+	duplicates map[string]bool             // ids of triggers that came again under their key, while nobody could say that it is known
+	faults     []string
 }
 
 func (a *auditor) fault(format string, args ...any) {
@@ -153,6 +155,8 @@ func (a *auditor) promise(u *User, at *Attempt, e Event, found bool) {
 		want = typeRedirected
 	}
 	switch {
+	case at.Keyed && at.Result == Accepted && a.repeats(at.ID, e.ID):
+		a.duplicates[at.ID] = true
 	case at.Result == Accepted && e.ID != at.ID:
 		a.fault("%s: number %d was accepted as %s, its event is %s", u.Name, at.N, at.ID, e.ID)
 	case e.Type != want || want == typeRedirected && e.Data.ModuleAfter != at.Module:
@@ -162,6 +166,13 @@ func (a *auditor) promise(u *User, at *Attempt, e Event, found bool) {
 	case at.Settled && e.Time.After(at.Answered.Add(time.Second)):
 		a.fault("%s: number %d was answered at %s, its event %s is of %s", u.Name, at.N, clock(at.Answered), e.ID, clock(e.Time))
 	}
+}
+
+// repeats says whether an id is of a trigger that came after the first one with its key.
+func (a *auditor) repeats(id, first string) bool {
+	x, err := record.ParseID(id)
+	y, err2 := record.ParseID(first)
+	return err == nil && err2 == nil && x.Partition == y.Partition && x.Compare(y.Position) > 0
 }
 
 // ghost audits somebody who does not exist: every accepted trigger is rejected, once, under its id.
@@ -248,6 +259,8 @@ func (a *auditor) outcomes(u *User, outcomes map[string]string) {
 		}
 		want := "applied"
 		switch {
+		case a.duplicates[at.ID]:
+			want = "duplicate"
 		case u.Ghost:
 			want = "rejected"
 		case at.delayed() && at.Wait >= far:

@@ -36,7 +36,7 @@ func adopted() *forged {
 	h.ev.Streams[0] = append(h.ev.Streams[0], Message{First: "5", Last: "5"},
 		Message{Events: []Event{again, add(8, "0-5-0", 6, 20), add(9, "0-30-0", 7, 30)}})
 	h.ev.Cuts = []*Cut{{Partition: 0, Kept: 4, Last: 7, Adopted: start.Add(25 * time.Second),
-		Lost: map[string]Lost{"0-5-0": {"anna", 5}, "0-5-1": {"bert", 5}, "0-7-0": {"anna", 7}}}}
+		Lost: map[string]Lost{"0-5-0": {"anna", 5}, "0-5-1": {"bert", 5}, "0-6-0": {"bert", 5}, "0-7-0": {"anna", 7}}}}
 	h.ev.States = map[string]*State{
 		"anna": state(7, 9, 8, start, "0-2-0", "0-2-0", "0-3-0", "0-4-1", "0-4-1", "0-5-0", "0-30-0"),
 		"bert": state(3, 2, 7, start, "0-2-1", "0-2-1", "0-4-0"),

@@ -16,7 +16,8 @@ type forged struct {
 }
 
 // The plain history: on partition 0 two users. anna: 1 is far off, 2 redirects at once, 3 was refused, 4 sets a variable, 5 redirects after 2 s, 6 had no
-// answer and came to nothing, 7 redirects at once. bert: 1 is far off, 2 had no answer and was stored, 3 redirects after 1 s. On partition 1 a ghost.
+// answer and came to nothing, 7 redirects at once. bert: 1 is far off, 2 had no answer and was stored, 5
+// redirects after 1 s, and was sent again under its key. On partition 1 a ghost.
 func plain() *forged {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(n int, result Result, id string, wait time.Duration, redirect bool) Attempt {
@@ -28,8 +29,9 @@ func plain() *forged {
 		at(5, Accepted, "0-5-0", 2*time.Second, true), at(6, Unknown, "", 0, true), at(7, Accepted, "0-7-0", 0, true),
 	}}
 	bert := &User{Name: "bert", Attempts: []Attempt{
-		at(1, Accepted, "0-2-1", far, true), at(2, Unknown, "", 0, false), at(5, Accepted, "0-5-1", time.Second, true),
+		at(1, Accepted, "0-2-1", far, true), at(2, Unknown, "", 0, false), at(5, Accepted, "0-6-0", time.Second, true),
 	}}
+	bert.Attempts[2].Keyed = true
 	ghost := &User{Name: "ghost", Partition: 1, Ghost: true, Attempts: []Attempt{at(1, Accepted, "1-2-0", far, true), at(2, Refused, "", 0, true)}}
 	h := &forged{users: []*User{anna, bert, ghost}}
 	event := func(second int, id, kind, user string, n int, version uint64, module int64) Event {
@@ -56,7 +58,7 @@ func plain() *forged {
 		"anna": state(7, 7, 8, start, "0-2-0", "0-2-0", "0-3-0", "0-4-1", "0-5-0", "0-5-0", "0-7-0"),
 		"bert": state(5, 5, 8, start, "0-2-1", "0-2-1", "0-4-0", "0-5-1", "0-5-1"),
 	}
-	h.ev.Outcomes = map[string]string{"0-2-0": "scheduled", "0-7-0": "redirected", "0-4-1": "applied", "1-2-0": "rejected"}
+	h.ev.Outcomes = map[string]string{"0-2-0": "scheduled", "0-7-0": "redirected", "0-4-1": "applied", "0-6-0": "duplicate", "1-2-0": "rejected"}
 	return h
 }
 
@@ -139,6 +141,9 @@ func TestAuditFindsForgeries(t *testing.T) {
 		}, "number 4 is at 0-3-0, one that was known before it was sent is at 4-1"},
 		{"what was refused is applied", func(h *forged) { h.users[0].Attempts[1].Result = Refused }, "number 2 was refused, and has event 0-3-0"},
 		{"another id was promised", func(h *forged) { h.users[0].Attempts[1].ID = "0-3-5" }, "was accepted as 0-3-5, its event is 0-3-0"},
+		{"a key stands for what came later", func(h *forged) { h.users[1].Attempts[2].ID = "0-4-5" }, "was accepted as 0-4-5, its event is 0-5-1"},
+		{"a repetition without a key", func(h *forged) { h.users[1].Attempts[2].Keyed = false }, "was accepted as 0-6-0, its event is 0-5-1"},
+		{"a duplicate that says it is none", func(h *forged) { h.ev.Outcomes["0-6-0"] = "redirected" }, `outcome of 0-6-0 is "redirected", want duplicate`},
 		{"somebody else's event", func(h *forged) { h.change("0-3-0", func(e *Event) { e.Data.Variables = map[string]int{"n": 99} }) }, "nobody sent that"},
 		{"an event of another partition", func(h *forged) { h.change("1-2-0", func(e *Event) { e.ID = "0-9-0" }) }, "is not one of this partition"},
 		{"the wrong kind of event", func(h *forged) { h.change("0-3-0", func(e *Event) { e.Type = typeUpdated }) }, "number 2 has event 0-3-0 " + typeUpdated},

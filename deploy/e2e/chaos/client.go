@@ -49,6 +49,11 @@ func (a answer) into(v any) error {
 
 // call asks the next ingress.
 func (c *client) call(ctx context.Context, method, path, body string) answer {
+	return c.keyed(ctx, "", method, path, body)
+}
+
+// keyed is call under an idempotency key; empty = none.
+func (c *client) keyed(ctx context.Context, key, method, path, body string) answer {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	addr := c.addrs[c.next.Add(1)%uint64(len(c.addrs))]
@@ -59,6 +64,9 @@ func (c *client) call(ctx context.Context, method, path, body string) answer {
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -20,9 +20,12 @@ type Attempt struct {
 	Sent     time.Time
 	Answered time.Time
 
+	Keyed bool // sent again under its idempotency key until it is known to be accepted
+
 	Result  Result
 	ID      string // of an accepted one
 	Receipt string // of an unknown one, if the ingress gave it one
+	maybe   bool   // an answer left it open whether it was stored
 	Settled bool   // the result was known when the next attempt was sent
 }
 

@@ -119,20 +119,28 @@ func (k *caller) run(ctx context.Context) {
 		}
 		u := k.users[k.rng.IntN(len(k.users))]
 		for !k.trigger(ctx, u) { // try again, elsewhere
-			select {
-			case <-k.load.stop:
+			if !k.load.waits(ctx) {
 				return
-			case <-ctx.Done():
-				return
-			case <-time.After(retryPause):
 			}
 		}
 	}
 }
 
+// waits a little before something is sent again; false if the load is over.
+func (l *Load) waits(ctx context.Context) bool {
+	select {
+	case <-l.stop:
+		return false
+	case <-ctx.Done():
+		return false
+	case <-time.After(retryPause):
+		return true
+	}
+}
+
 // draw is the next attempt for a user.
 func (k *caller) draw(u *User) Attempt {
-	at := Attempt{N: len(u.Attempts) + 1, Module: int64(firstModule + k.rng.IntN(3)), Redirect: k.rng.IntN(4) > 0}
+	at := Attempt{N: len(u.Attempts) + 1, Module: int64(firstModule + k.rng.IntN(3)), Redirect: k.rng.IntN(4) > 0, Keyed: k.rng.IntN(2) == 0 && !u.Ghost}
 	switch {
 	case at.N == 1:
 		at.Redirect, at.Wait = true, far
@@ -147,11 +155,18 @@ func (k *caller) trigger(ctx context.Context, u *User) bool {
 	u.Attempts = append(u.Attempts, k.draw(u))
 	at := &u.Attempts[len(u.Attempts)-1]
 	body := fmt.Sprintf(`{"user_id":%q,"module_id":%d,"is_async":%t,"wait_time":%.3f,"custom_vars":{"n":%d}}`, u.Name, at.Module, at.Redirect, at.Wait.Seconds(), at.N)
+	key := ""
+	if at.Keyed {
+		key = fmt.Sprintf("number-%d", at.N)
+	}
 	at.Sent = time.Now()
-	a := k.client.call(ctx, http.MethodPost, "/actionsvc/trigger-response/", body)
-	at.Answered = time.Now()
-	k.note(u, at, a)
-	if at.Receipt != "" {
+	for again := true; again; {
+		a := k.client.keyed(ctx, key, http.MethodPost, "/actionsvc/trigger-response/", body)
+		at.Answered = time.Now()
+		k.note(u, at, a)
+		again = at.Keyed && at.Result == Unknown && k.load.waits(ctx)
+	}
+	if at.Receipt != "" && !at.Keyed {
 		k.follow(ctx, at)
 	}
 	if at.Result == Accepted {
@@ -172,13 +187,15 @@ func (k *caller) note(u *User, at *Attempt, a answer) {
 	switch {
 	case err == nil && a.status == http.StatusOK:
 		at.Result, at.ID, at.Settled = Accepted, reply.ID, true
+	case at.maybe && (a.unsent() || err == nil && reply.Code == "unavailable"): // this time nothing was stored, and before?
 	case a.unsent(), err == nil && reply.Code == "unavailable", err == nil && u.Ghost && reply.Code == "unknown_user":
 		at.Result, at.Settled = Refused, true
 		k.load.refused.Add(1)
 	case err == nil && reply.Code == "unknown_outcome":
-		at.Receipt = reply.Receipt
+		at.Receipt, at.maybe = reply.Receipt, true
 		k.load.unknown.Add(1)
 	case a.err != nil:
+		at.maybe = true
 		k.load.unknown.Add(1)
 	default:
 		k.load.f.fault("trigger for %s: %d %s", u.Name, a.status, a.body)

@@ -1,10 +1,11 @@
-// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb keys makes a signing key with its JWKS, token
-// issues tokens, and limit says what one account may send.
+// Command ingress takes triggers over HTTP and makes them durable in a broker elsewhere. Its verb keys makes signing keys with their JWKS, token
+// issues tokens, revoke takes them back, and limit says what one account may send.
 //
 //	ingress keys -dir keys
 //	ingress -nats-url nats://127.0.0.1:4222 -keys-file keys/jwks.json
 //	ingress token -signing-key keys/signing.pem -account demo -scope "trigger runtime" -ttl 24h
 //	ingress limit -nats-url nats://127.0.0.1:4222 -account demo -rate 500 -burst 1000
+//	ingress revoke -jti crm-2027 -until 2027-12-31T00:00:00Z
 package main
 
 import (
@@ -26,6 +27,8 @@ func main() {
 			os.Exit(ingress.LimitCommand(context.Background(), os.Args[2:], os.Environ(), os.Stdout, os.Stderr))
 		case "token":
 			os.Exit(ingress.TokenCommand(os.Args[2:], os.Stdout, os.Stderr))
+		case "revoke":
+			os.Exit(ingress.RevokeCommand(context.Background(), os.Args[2:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 		}
 	}
 	var cfg ingress.Config

@@ -2,19 +2,24 @@
 //
 // # Usage
 //
-// A [Gate] reads the public keys of the issuers from a JWKS file and turns the value of an
+// A [Gate] reads the public keys of the issuers from a JWKS, a file or what an https server says, and turns the value of an
 // Authorization header into an [Identity]. What an identity may do is for the
-// caller to compare with [Scopes.Has]. [Signer] is the other side: it issues tokens from
-// a local Ed25519 key, which [EnsureKeys] makes together with its JWKS.
+// caller to compare with [Scopes.Has]. [Gate.Run] keeps the keys up to date. [Signer] is the other side: it issues tokens from
+// a local Ed25519 key, which [EnsureKeys] makes together with its JWKS; [KeysCommand] rotates them.
 //
 // # What a token must be
 //
-// A JWS in compact form (RFC 7515), at most [DefaultMaxToken] bytes, signed by a key of the file with
+// A JWS in compact form (RFC 7515), at most [DefaultMaxToken] bytes, signed by a key of the set with
 // the one algorithm that this key has: never the one that the token asks for. Headers
 // that would change how it is verified (crit, jku, jwk, x5u, x5c) are refused, not
 // ignored. Claims: sub is the account, aud names triggerd, exp is mandatory, nbf and
-// iat are honoured with a leeway of [DefaultLeeway]. A name given twice, in the header or in the
-// claims, is refused: two readers must not understand one token differently.
+// iat are honoured with a leeway of [DefaultLeeway]; these three are whole seconds. A name given twice, in the header or in the
+// claims, whatever its case or escapes, is refused: two readers must not understand one token differently.
+//
+// # Cost
+//
+// What can be refused without a signature check is, and a token costs one at most; a stranger's costs a hash and the walk over its header. No token makes the gate
+// look at a file, ask a server, write a line to the log or remember anything, unless it passes.
 //
 // # Failure
 //
@@ -22,13 +27,17 @@
 // nobody learns from the answer which part of a forged token was right. Neither errors nor logs hold
 // any part of a token.
 //
-// A key file that turns out unreadable after a change leaves the old keys in force;
-// [Gate.Ready] says so until it is repaired.
+// Keys that cannot be had, or used, after a change leave the old ones in force, for as long as it takes: [Gate.Ready], a metric and the log say so.
+// Without ever having had any there is no gate.
+//
+// # Revocation
+//
+// A token with a jti is held against Config.Revoked each time, also when it is remembered as verified. What is remembered belongs to one version of the
+// key set and goes with it.
 //
 // # Concurrency
 //
-// A Gate starts no goroutine: whoever verifies a token looks at the file's metadata, once a
-// second at most. Everything here is safe for concurrent use.
+// A Gate starts no goroutine; Run is one's own. Everything here is safe for concurrent use.
 package auth
 
 import (

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 )
 
 // cache remembers verified tokens by their hash. It holds two generations of half its
@@ -15,16 +17,19 @@ type cache struct {
 	half       int
 }
 
+// verified is what is known of a token that passed.
 type verified struct {
 	id    Identity
 	until time.Time
+	name  revocation.ID // of its jti
+	named bool          // it has one
 }
 
 func newCache(size int) *cache {
 	return &cache{young: make(map[[sha256.Size]byte]verified), half: max(1, size/2)}
 }
 
-func (c *cache) get(hash [sha256.Size]byte, now time.Time) (Identity, bool) {
+func (c *cache) get(hash [sha256.Size]byte, now time.Time) (verified, bool) {
 	c.mu.RLock()
 	v, young := c.young[hash]
 	if !young {
@@ -32,19 +37,19 @@ func (c *cache) get(hash [sha256.Size]byte, now time.Time) (Identity, bool) {
 	}
 	c.mu.RUnlock()
 	if !now.Before(v.until) {
-		return Identity{}, false
+		return verified{}, false
 	}
 	if !young {
-		c.put(hash, v.id, v.until)
+		c.put(hash, v)
 	}
-	return v.id, true
+	return v, true
 }
 
-func (c *cache) put(hash [sha256.Size]byte, id Identity, until time.Time) {
+func (c *cache) put(hash [sha256.Size]byte, v verified) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.young) >= c.half {
 		c.old, c.young = c.young, make(map[[sha256.Size]byte]verified, c.half)
 	}
-	c.young[hash] = verified{id, until}
+	c.young[hash] = v
 }

@@ -1,16 +1,19 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 )
 
 // Defaults of [Config].
@@ -20,23 +23,62 @@ const (
 	DefaultMaxToken  = 8 << 10          // bytes
 	DefaultCacheSize = 10_000           // tokens
 	DefaultCacheFor  = 5 * time.Minute
-	DefaultPoll      = time.Second
+
+	DefaultFileEvery  = time.Second     // a file is looked at
+	DefaultURLEvery   = time.Minute     // a server is asked
+	DefaultURLTimeout = 5 * time.Second // for an answer of it
+	MinURLEvery       = time.Second
 )
 
 // Config is how a gate judges. Zero fields take the defaults.
 type Config struct {
-	KeysFile  string        // JWKS (RFC 7517); mandatory
+	KeysFile   string        // JWKS (RFC 7517); this or KeysURL is mandatory
+	KeysURL    string        // of a JWKS: https, or http to this machine
+	KeysCA     string        // file with the certificates (PEM) that sign the server of KeysURL; empty: the system's
+	Every      time.Duration // how often the file is looked at, or the server asked
+	URLTimeout time.Duration // for one answer of the server
+
 	Audience  string        // what aud must name
 	Issuer    string        // what iss must be; empty = any
 	Leeway    time.Duration // allowed to exp, nbf and iat
 	MaxToken  int           // bytes; longer ones are refused unread
 	CacheSize int           // verified tokens that are remembered
 	CacheFor  time.Duration // how long, at most; never beyond exp
-	Poll      time.Duration // how often the file may be looked at
+
+	// Revoked says whether the token with a jti was taken back. It is asked for every such token that passes otherwise, also for one that is
+	// remembered; nil = none ever is.
+	Revoked func(jti revocation.ID, now time.Time) bool
 
 	Logger     *slog.Logger          // nil = slog.Default()
 	Registerer prometheus.Registerer // nil = metrics are counted, not exposed
 	Now        func() time.Time      // nil = time.Now
+}
+
+// Validate joins all that is wrong with where the keys come from.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(wrong bool, what string) {
+		if wrong {
+			faults = append(faults, errors.New(what))
+		}
+	}
+	fault(c.KeysFile == "" && c.KeysURL == "", "-keys-file and -keys-url are both empty: one of them says who may issue tokens")
+	fault(c.KeysFile != "" && c.KeysURL != "", "-keys-file and -keys-url are both given: which of them is right?")
+	fault(c.KeysCA != "" && c.KeysURL == "", "-keys-url-ca is given without -keys-url")
+	if c.KeysURL != "" {
+		_, err := newKeysURL(c.KeysURL, c.KeysCA, c.URLTimeout)
+		faults = append(faults, err)
+		fault(c.Every != 0 && c.Every < MinURLEvery, "-keys-url-every is under "+MinURLEvery.String())
+	}
+	fault(c.Every < 0 || c.URLTimeout < 0, "-keys-url-every or -keys-url-timeout is negative")
+	return errors.Join(faults...)
+}
+
+func (c Config) source() (source, error) {
+	if c.KeysURL != "" {
+		return newKeysURL(c.KeysURL, c.KeysCA, c.URLTimeout)
+	}
+	return &keysFile{path: c.KeysFile}, nil
 }
 
 func (c Config) withDefaults() Config {
@@ -45,7 +87,11 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxToken, DefaultMaxToken)
 	setDefault(&c.CacheSize, DefaultCacheSize)
 	setDefault(&c.CacheFor, DefaultCacheFor)
-	setDefault(&c.Poll, DefaultPoll)
+	setDefault(&c.URLTimeout, DefaultURLTimeout)
+	if c.KeysURL != "" {
+		setDefault(&c.Every, DefaultURLEvery)
+	}
+	setDefault(&c.Every, DefaultFileEvery)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -68,33 +114,30 @@ type Gate struct {
 	validator *jwt.Validator
 	metrics   metrics
 
-	ring     atomic.Pointer[ring] // the keys in force, with the tokens they verified
-	lastLook atomic.Int64         // when the file was last looked at, Unix nanoseconds
-
-	reload  sync.Mutex // held while the file is read
-	version fileVersion
-	broken  error // why the newest file is not in force; nil = it is
+	ring    atomic.Pointer[ring] // the keys in force, with the tokens they verified
+	reloads reloads
 }
 
-// ring is one version of the key file. The cache belongs to it, so a reload cannot leave a
-// token accepted that the new keys would refuse.
-type ring struct {
-	keys  map[string]key // by kid
-	cache *cache
-}
-
-// New reads the keys. Without a usable key file there is no gate.
+// New reads the keys, from a server within Config.URLTimeout. Without usable ones there is no gate. Whoever gets one should Run it.
 func New(cfg Config) (*Gate, error) {
 	cfg = cfg.withDefaults()
-	g := &Gate{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	g := &Gate{cfg: cfg}
 	g.validator = jwt.NewValidator(
 		jwt.WithAudience(cfg.Audience), jwt.WithIssuer(cfg.Issuer), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithLeeway(cfg.Leeway), jwt.WithTimeFunc(cfg.Now))
-	if err := g.load(); err != nil {
+	g.metrics = newMetrics(func() float64 { age, _ := g.age(); return age.Seconds() })
+	var err error
+	if g.reloads.source, err = cfg.source(); err != nil {
 		return nil, err
 	}
-	g.lastLook.Store(cfg.Now().UnixNano())
-	return g, nil
+	if err := g.load(context.Background()); err != nil {
+		return nil, err
+	}
+	g.reloads.note(nil, cfg.Now())
+	return g, g.metrics.register(cfg.Registerer)
 }
 
 // Verify takes the Authorization header's value ("JWT x" or "Bearer x", scheme in any case). Errors wrap ErrToken.
@@ -105,24 +148,26 @@ func (g *Gate) Verify(authorization string) (Identity, error) {
 		return Identity{}, g.refuse(err)
 	}
 	now := g.cfg.Now()
-	g.refresh(now)
 	ring := g.ring.Load()
 	hash := sha256.Sum256([]byte(token))
-	if id, ok := ring.cache.get(hash, now); ok {
-		g.metrics.cached.Inc()
-		return id, nil
+	v, cached := ring.cache.get(hash, now)
+	if !cached {
+		if v, err = g.judge(ring, token); err != nil {
+			return Identity{}, g.refuse(err)
+		}
+		v.until = earlier(v.until, now.Add(g.cfg.CacheFor))
+		ring.cache.put(hash, v)
 	}
-	id, until, err := g.judge(ring, token)
-	if err != nil {
-		return Identity{}, g.refuse(err)
+	if v.named && g.cfg.Revoked != nil && g.cfg.Revoked(v.name, now) {
+		return Identity{}, g.refuse(errRevoked)
 	}
-	ring.cache.put(hash, id, earlier(until, now.Add(g.cfg.CacheFor)))
-	g.metrics.verified.Inc()
-	return id, nil
+	g.metrics.passed(cached)
+	return v.id, nil
 }
 
 func (g *Gate) refuse(cause error) error {
 	g.metrics.refused.Inc()
+	g.metrics.reasons[reasonOf(cause)].Inc()
 	return fmt.Errorf("%w: %w", ErrToken, cause)
 }
 
@@ -140,23 +185,24 @@ func (g *Gate) token(authorization string) (string, error) {
 }
 
 // judge verifies a token: the signature first, then what it says. until is when it expires.
-func (g *Gate) judge(ring *ring, token string) (id Identity, until time.Time, err error) {
+func (g *Gate) judge(ring *ring, token string) (v verified, err error) {
 	parts, err := split(token)
 	if err != nil {
-		return id, until, err
+		return v, err
 	}
 	if err := ring.checkSignature(parts); err != nil {
-		return id, until, err
+		return v, err
 	}
 	claims, err := parseClaims(parts.claims)
 	if err != nil {
-		return id, until, err
+		return v, err
 	}
 	if err := g.validator.Validate(claims); err != nil {
-		return id, until, err
+		return v, err
 	}
-	id = Identity{Account: claims.subject, Scopes: ParseScopes(claims.scope)}
-	return id, claims.expires.Time, nil
+	v.id = Identity{Account: claims.subject, Scopes: ParseScopes(claims.scope)}
+	v.until, v.name, v.named = claims.expires.Time, revocation.Of(claims.tokenID), claims.tokenID != ""
+	return v, nil
 }
 
 // checkSignature finds the key that the header names and asks it, with the algorithm that the
@@ -173,7 +219,10 @@ func (r *ring) checkSignature(parts segments) error {
 	if h.algorithm != k.method.Alg() {
 		return errAlgorithm
 	}
-	return k.method.Verify(parts.signed, parts.signature, k.material)
+	if err := k.method.Verify(parts.signed, parts.signature, k.material); err != nil {
+		return fmt.Errorf("%w: %w", errSignature, err)
+	}
+	return nil
 }
 
 // key finds a key by its id. A token may leave the id out if there is only one key.

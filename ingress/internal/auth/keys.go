@@ -15,8 +15,10 @@ import (
 
 const (
 	minRSABits = 2048
-	maxRSABits = 8192 // larger ones cost the verifier too much time per token
-	minHMAC    = 32   // bytes
+	maxRSABits = 4096 // larger ones cost more than a millisecond per token, whoever sends it
+	maxRSAExp  = 65537
+	minHMAC    = 32  // bytes
+	maxKeys    = 256 // of a set
 )
 
 // key verifies with one algorithm and no other.
@@ -42,33 +44,54 @@ type webKey struct {
 	D         string   `json:"d"`
 }
 
-// parseKeys reads a JWKS. Keys for other purposes and of unknown types are passed over, as the RFC wants it; a
+// jwks is what was read of a JWKS.
+type jwks struct {
+	keys       map[string]key // by kid
+	passedOver int            // those that are for other purposes, or of a kind that is not known here
+	secrets    int            // those that can sign as well as verify
+}
+
+// parseKeys reads a JWKS. Keys for other purposes and of kinds that are not known here are passed over, as the RFC wants it; a
 // weak, malformed or doubled key makes the whole set an error, since the operator meant something by it.
-func parseKeys(data []byte) (map[string]key, error) {
-	var set struct {
+func parseKeys(data []byte) (set jwks, err error) {
+	var document struct {
 		Keys []webKey `json:"keys"`
 	}
-	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, errors.New("parse key set: not a JWKS document") // the cause could quote a secret
+	if err := json.Unmarshal(data, &document); err != nil {
+		return set, errors.New("parse key set: not a JWKS document") // the cause could quote a secret
 	}
-	keys := make(map[string]key, len(set.Keys))
-	for i, wk := range set.Keys {
-		k, ok, err := wk.parse()
-		if err != nil {
-			return nil, fmt.Errorf("parse key %d of the set: %w", i, err)
+	set.keys = make(map[string]key, len(document.Keys))
+	for i, wk := range document.Keys {
+		if err := set.add(&wk); err != nil {
+			return jwks{}, fmt.Errorf("parse key %d of the set: %w", i, err)
 		}
-		if !ok {
-			continue
-		}
-		if _, twice := keys[wk.ID]; twice {
-			return nil, fmt.Errorf("parse key %d of the set: its kid is taken", i)
-		}
-		keys[wk.ID] = k
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("parse key set: no key to verify signatures with")
+	if len(set.keys) == 0 {
+		return jwks{}, errors.New("parse key set: no key to verify signatures with")
 	}
-	return keys, nil
+	return set, nil
+}
+
+func (s *jwks) add(wk *webKey) error {
+	k, ok, err := wk.parse()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		s.passedOver++
+		return nil
+	}
+	if _, twice := s.keys[wk.ID]; twice {
+		return errors.New("its kid is taken")
+	}
+	if len(s.keys) == maxKeys {
+		return fmt.Errorf("over the limit of %d keys", maxKeys)
+	}
+	s.keys[wk.ID] = k
+	if wk.Type == "oct" {
+		s.secrets++
+	}
+	return nil
 }
 
 // parse makes a key; ok is false if it is none for us.
@@ -78,6 +101,9 @@ func (wk *webKey) parse() (k key, ok bool, err error) {
 	}
 	if wk.D != "" {
 		return key{}, false, errors.New("it is a private key")
+	}
+	if wk.foreign() {
+		return key{}, false, nil
 	}
 	switch wk.Type {
 	case "OKP":
@@ -95,6 +121,17 @@ func (wk *webKey) parse() (k key, ok bool, err error) {
 		err = fmt.Errorf("alg is not %s, the only one for this type of key", k.method.Alg())
 	}
 	return k, err == nil, err
+}
+
+// foreign reports whether the key is for an algorithm or a curve that is not known here. Whoever publishes keys for many readers adds such ones, and
+// must be able to take others away meanwhile.
+func (wk *webKey) foreign() bool {
+	switch wk.Algorithm {
+	case "", "EdDSA", "ES256", "RS256", "HS256":
+	default:
+		return true
+	}
+	return wk.Type == "EC" && wk.Curve != "P-256" || wk.Type == "OKP" && wk.Curve != "Ed25519"
 }
 
 func (wk *webKey) verifies() bool {
@@ -141,8 +178,8 @@ func (wk *webKey) rsa() (key, error) {
 	if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
 		return key{}, fmt.Errorf("want %d to %d bits, not %d", minRSABits, maxRSABits, bits)
 	}
-	if public.E < 3 || public.E%2 == 0 || public.E > 1<<31-1 || public.N.Bit(0) == 0 {
-		return key{}, errors.New("want an odd n and an odd e from 3 to 2^31-1")
+	if public.E < 3 || public.E%2 == 0 || public.E > maxRSAExp || public.N.Bit(0) == 0 {
+		return key{}, errors.New("want an odd n and an odd e from 3 to 65537")
 	}
 	return key{jwt.SigningMethodRS256, public}, nil
 }

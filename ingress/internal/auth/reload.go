@@ -1,89 +1,126 @@
 package auth
 
 import (
+	"context"
+	"crypto/sha256"
 	"fmt"
-	"os"
+	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
-// fileVersion tells one state of a file from another without reading it.
-type fileVersion struct{ info os.FileInfo }
-
-func (v fileVersion) same(w fileVersion) bool {
-	return v.info != nil && w.info != nil && os.SameFile(v.info, w.info) &&
-		v.info.ModTime().Equal(w.info.ModTime()) && v.info.Size() == w.info.Size()
+// ring is one version of the key set. The cache belongs to it, so a reload cannot leave a
+// token accepted that the new keys would refuse.
+type ring struct {
+	keys  map[string]key // by kid
+	cache *cache
 }
 
-// maxKeysFile bounds what is read of a key file, in bytes.
-const maxKeysFile = 1 << 20
+// reloads is what is known of the key set and its source.
+type reloads struct {
+	one     sync.Mutex // held while the source is asked
+	source  source
+	sum     [sha256.Size]byte // of the document in force
+	verdict error             // on the newest document; nil: it is the one in force
+	trouble telemetry.Trouble
 
-// refresh looks at the file if that was not done within the poll interval. One caller does it; the
-// others go on with the keys they have.
-func (g *Gate) refresh(now time.Time) {
-	last := g.lastLook.Load()
-	if now.UnixNano()-last < int64(g.cfg.Poll) || !g.lastLook.CompareAndSwap(last, now.UnixNano()) {
+	mu   sync.Mutex // of what follows
+	good time.Time  // when the keys in force were last found to be the newest
+	err  error      // why the last reload did not; nil: it did
+}
+
+// Run asks for the keys every Config.Every until ctx ends. Nothing else does, whatever tokens come.
+func (g *Gate) Run(ctx context.Context) {
+	ticker := time.NewTicker(g.cfg.Every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			g.reload(ctx)
+		}
+	}
+}
+
+// reload brings the newest document into force. If there is none, or none that is usable, the keys before it stay.
+func (g *Gate) reload(ctx context.Context) {
+	r := &g.reloads
+	r.one.Lock()
+	defer r.one.Unlock()
+	err := g.load(ctx)
+	if ctx.Err() != nil {
 		return
 	}
-	if err := g.load(); err != nil {
-		g.cfg.Logger.Error("keys not reloaded, the old ones stay", "file", g.cfg.KeysFile, "error", err)
+	r.note(err, g.cfg.Now())
+	if err != nil {
+		g.metrics.broken.Set(1)
+		r.trouble.Again(g.cfg.Logger, slog.LevelError, "keys not reloaded, the last good ones stay", "source", r.source.String(), "error", err)
+		return
+	}
+	g.metrics.broken.Set(0)
+	r.trouble.Over(g.cfg.Logger, "keys are reloaded again", "source", r.source.String())
+}
+
+func (r *reloads) note(err error, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err = err; err == nil {
+		r.good = now
 	}
 }
 
-// load brings the file into force if it changed. Its error is new: one that was reported
-// before is not reported again while the file stays as it is.
-func (g *Gate) load() error {
-	g.reload.Lock()
-	defer g.reload.Unlock()
-	version, err := stat(g.cfg.KeysFile)
+// load asks the source. A document that is the same as at the last time is as good, or as bad, as it was then.
+func (g *Gate) load(ctx context.Context) error {
+	data, changed, err := g.reloads.source.fetch(ctx)
 	if err != nil {
-		return g.breakWith(fileVersion{}, err)
+		return fmt.Errorf("get keys from %s: %w", g.reloads.source, err)
 	}
-	if version.same(g.version) {
+	if changed {
+		g.reloads.verdict = g.adopt(data)
+	}
+	return g.reloads.verdict
+}
+
+// adopt brings a document into force. One that is in force already leaves the verified tokens alone: a server may say the same again and again.
+func (g *Gate) adopt(data []byte) error {
+	sum := sha256.Sum256(data)
+	first := g.ring.Load() == nil
+	if !first && sum == g.reloads.sum {
 		return nil
 	}
-	keys, err := readKeys(g.cfg.KeysFile)
+	set, err := parseKeys(data)
 	if err != nil {
-		return g.breakWith(version, err)
+		return fmt.Errorf("read keys from %s: %w", g.reloads.source, err)
 	}
-	first := g.ring.Load() == nil
-	g.ring.Store(&ring{keys: keys, cache: newCache(g.cfg.CacheSize)})
-	g.version, g.broken = version, nil
-	g.metrics.broken.Set(0)
+	g.ring.Store(&ring{keys: set.keys, cache: newCache(g.cfg.CacheSize)})
+	g.reloads.sum = sum
+	g.metrics.keys.Set(float64(len(set.keys)))
 	if !first {
-		g.cfg.Logger.Info("keys reloaded", "file", g.cfg.KeysFile, "keys", len(keys))
+		g.cfg.Logger.Info("keys reloaded", "source", g.reloads.source.String(), "keys", len(set.keys), "passed_over", set.passedOver)
+	}
+	if _, remote := g.reloads.source.(*keysURL); remote && set.secrets > 0 {
+		g.cfg.Logger.Warn("a key set that is fetched holds a secret key: whoever can fetch it can issue tokens; give such keys in -keys-file", "keys", set.secrets)
 	}
 	return nil
 }
 
-// breakWith remembers why the newest file is not in force.
-func (g *Gate) breakWith(version fileVersion, err error) error {
-	known := g.broken != nil && g.broken.Error() == err.Error()
-	g.version, g.broken = version, err
-	g.metrics.broken.Set(1)
-	if known {
-		return nil
-	}
-	return err
-}
-
-// Ready reports whether the newest key file is in force; detail is for a person. An error does not
-// mean that tokens are refused: the keys before it still count.
+// Ready describes the keys in force. err is always nil: without keys there is no gate, and with old ones it works; why they are old, if they are, is in
+// the detail.
 func (g *Gate) Ready() (detail string, err error) {
-	g.refresh(g.cfg.Now())
-	g.reload.Lock()
-	defer g.reload.Unlock()
-	return fmt.Sprintf("%d keys", len(g.ring.Load().keys)), g.broken
-}
-
-func stat(path string) (fileVersion, error) {
-	info, err := os.Stat(path)
-	return fileVersion{info}, err
-}
-
-func readKeys(path string) (map[string]key, error) {
-	data, err := readLimited(path, maxKeysFile)
-	if err != nil {
-		return nil, err
+	age, broken := g.age()
+	detail = fmt.Sprintf("%d keys in force, found to be the newest %s ago", len(g.ring.Load().keys), age.Round(time.Second))
+	if broken != nil {
+		detail += ", and the last good ones since: " + broken.Error()
 	}
-	return parseKeys(data)
+	return detail, nil
+}
+
+// age is the time since the keys in force were found to be the newest.
+func (g *Gate) age() (age time.Duration, broken error) {
+	g.reloads.mu.Lock()
+	defer g.reloads.mu.Unlock()
+	return g.cfg.Now().Sub(g.reloads.good), g.reloads.err
 }

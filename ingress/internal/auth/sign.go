@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 )
 
 // Names of the files that [EnsureKeys] makes.
@@ -68,7 +71,7 @@ type Signer struct {
 
 // LoadSigner reads an Ed25519 private key (PEM, PKCS#8).
 func LoadSigner(path string) (*Signer, error) {
-	data, err := readLimited(path, maxKeysFile)
+	data, err := readLimited(path, maxKeysDocument)
 	if err != nil {
 		return nil, fmt.Errorf("load signing key: %w", err)
 	}
@@ -100,29 +103,57 @@ func publicText(private ed25519.PrivateKey) string {
 
 // keySet is the JWKS with the signer's public key.
 func (s *Signer) keySet() []byte {
-	data, _ := json.MarshalIndent(map[string]any{"keys": []map[string]string{{
-		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": s.keyID, "x": publicText(s.private),
-	}}}, "", "  ") // maps of strings always encode
+	data, _ := json.MarshalIndent(map[string]any{"keys": []json.RawMessage{s.public()}}, "", "  ") // what is encoded already always encodes
 	return append(data, '\n')
 }
 
-// Issue makes a token for account with the given scopes (words separated by spaces), valid from now for ttl. Unlike the
-// gate it refuses scopes that do not exist: whoever types one means something by it.
+// public is the JWK of the signer's public key.
+func (s *Signer) public() json.RawMessage {
+	data, _ := json.Marshal(map[string]string{
+		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": s.keyID, "x": publicText(s.private),
+	}) // a map of strings always encodes
+	return data
+}
+
+// Order is a token to be issued.
+type Order struct {
+	Account  string        // 1 to 256 bytes without control characters
+	Scope    string        // words separated by spaces: trigger, runtime, admin
+	TTL      time.Duration // a second or more, from now
+	TokenID  string        // jti; empty: a random one
+	Audience string        // empty: DefaultAudience
+	Issuer   string        // iss; empty: none
+}
+
+// Issue makes a token for account with the given scopes (words separated by spaces), valid from now for ttl.
 func (s *Signer) Issue(account, scope string, ttl time.Duration) (string, error) {
-	if !validAccount(account) {
+	return s.Sign(Order{Account: account, Scope: scope, TTL: ttl})
+}
+
+// Sign makes a token. Unlike the gate it refuses scopes that do not exist: whoever types one means something by it.
+func (s *Signer) Sign(o Order) (string, error) {
+	if !validAccount(o.Account) {
 		return "", errors.New("issue token: account must be 1 to 256 bytes without control characters")
 	}
-	if err := checkScope(scope); err != nil {
+	if err := checkScope(o.Scope); err != nil {
 		return "", fmt.Errorf("issue token: %w", err)
 	}
-	if ttl < time.Second {
+	if o.TTL < time.Second {
 		return "", errors.New("issue token: ttl must be a second or more")
 	}
+	id := cmp.Or(o.TokenID, rand.Text())
+	if err := revocation.CheckTokenID(id); err != nil {
+		return "", fmt.Errorf("issue token: %w", err)
+	}
 	now := s.now()
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
-		"sub": account, "scope": scope, "aud": DefaultAudience,
-		"iat": now.Unix(), "exp": now.Add(ttl).Unix(), "jti": rand.Text(),
-	})
+	claims := jwt.MapClaims{
+		"sub": o.Account, "scope": o.Scope, "aud": cmp.Or(o.Audience, DefaultAudience),
+		"iat": now.Unix(), "exp": now.Add(o.TTL).Unix(), "jti": id,
+	}
+	if o.Issuer != "" {
+		claims["iss"] = o.Issuer
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
 	token.Header["kid"] = s.keyID
 	return token.SignedString(s.private)
 }

@@ -2,29 +2,15 @@ package auth
 
 import (
 	"encoding/base64"
-	"errors"
-	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/triggerd/triggerd/ingress/internal/revocation"
 	"github.com/triggerd/triggerd/shared/strictjson"
-)
-
-var (
-	errTooLong   = errors.New("token too long")
-	errScheme    = errors.New("authorization is neither JWT nor Bearer")
-	errForm      = errors.New("token is not three segments of base64url")
-	errKey       = errors.New("no key with this id")
-	errAlgorithm = errors.New("algorithm is not the key's")
-	errHeader    = errors.New("header demands another way of verifying")
-	errType      = errors.New("token is not of type JWT")
-	errTwice     = errors.New("a name is given twice")
-	errMember    = errors.New("a member is of the wrong type")
-	errTime      = errors.New("a time is out of range")
-	errAccount   = errors.New("subject is no account name")
 )
 
 const (
@@ -67,11 +53,18 @@ func split(token string) (s segments, err error) {
 	return s, nil
 }
 
+// headerNames and claimNames are those that mean something here. A token that has one of them in another case means it for a reader that does not
+// tell cases apart, and is refused.
+var (
+	headerNames = []string{"alg", "kid", "typ", "crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#s256", "zip", "enc"}
+	claimNames  = []string{"sub", "iss", "scope", "aud", "exp", "nbf", "iat", "jti"}
+)
+
 // header is the part of a JOSE header that matters here.
 type header struct{ algorithm, keyID string }
 
 func parseHeader(data []byte) (h header, err error) {
-	err = members(data, func(name string, value []byte) error {
+	err = members(data, headerNames, func(name string, value []byte) error {
 		switch name {
 		case "alg":
 			return text(&h.algorithm, value)
@@ -102,6 +95,7 @@ func checkType(value []byte) error {
 // claims are the claims that matter here. They implement jwt.Claims, so that the library judges them.
 type claims struct {
 	subject, issuer, scope   string
+	tokenID                  string // jti; empty: there is none
 	audience                 jwt.ClaimStrings
 	expires, notBefore, from *jwt.NumericDate
 }
@@ -115,7 +109,7 @@ func (c *claims) GetSubject() (string, error)                  { return c.subjec
 
 func parseClaims(data []byte) (*claims, error) {
 	c := new(claims)
-	if err := members(data, c.member); err != nil {
+	if err := members(data, claimNames, c.member); err != nil {
 		return nil, err
 	}
 	if !validAccount(c.subject) {
@@ -132,6 +126,8 @@ func (c *claims) member(name string, value []byte) error {
 		return text(&c.issuer, value)
 	case "scope":
 		return text(&c.scope, value)
+	case "jti":
+		return c.id(value)
 	case "aud":
 		return texts(&c.audience, value)
 	case "exp":
@@ -144,18 +140,40 @@ func (c *claims) member(name string, value []byte) error {
 	return nil
 }
 
-// members hands out the members of the object in data and refuses a name given twice, whoever it is meant for.
-func members(data []byte, member func(name string, value []byte) error) error {
+// id reads a jti. One that is empty could not be revoked, and a very long one is nobody's.
+func (c *claims) id(value []byte) error {
+	if err := text(&c.tokenID, value); err != nil {
+		return err
+	}
+	if revocation.CheckTokenID(c.tokenID) != nil {
+		return errTokenID
+	}
+	return nil
+}
+
+// members hands out the members of the object in data and refuses a name given twice, in whatever cases and whoever it is meant for. known are the
+// names, in lower case, that may not come in another one.
+func members(data []byte, known []string, member func(name string, value []byte) error) error {
 	seen := make(map[string]struct{}, 8)
 	return strictjson.Object(data, maxTokenDepth, func(rawName, value []byte) error {
 		name := string(rawName)
-		if _, twice := seen[name]; twice || len(seen) == maxMembers {
+		folded := fold(name)
+		if _, twice := seen[folded]; twice || len(seen) == maxMembers {
 			return errTwice
 		}
-		seen[name] = struct{}{}
+		seen[folded] = struct{}{}
+		if name != folded && name != headerThumbprint && slices.Contains(known, folded) {
+			return errCase
+		}
 		return member(name, value)
 	})
 }
+
+// headerThumbprint is the one registered name that is not in lower case.
+const headerThumbprint = "x5t#S256"
+
+// fold makes one of all names that a reader could take for each other who does not tell cases apart: there are letters with two lower cases.
+func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }
 
 func text(to *string, value []byte) error {
 	s, ok := strictjson.String(value)
@@ -179,16 +197,15 @@ func texts(to *jwt.ClaimStrings, value []byte) error {
 	return nil
 }
 
-// moment reads seconds since 1970, fractions allowed.
+// moment reads whole seconds since 1970. RFC 7519 allows fractions, and so exponents; who reads those, and to which second, depends on the reader.
 func moment(to **jwt.NumericDate, value []byte) error {
 	if c := value[0]; c != '-' && (c < '0' || c > '9') {
 		return errMember
 	}
-	seconds, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || seconds < 0 || seconds > maxUnixTime {
+	seconds, err := strconv.ParseUint(string(value), 10, 63)
+	if err != nil || seconds > maxUnixTime {
 		return errTime
 	}
-	whole, fraction := math.Modf(seconds)
-	*to = jwt.NewNumericDate(time.Unix(int64(whole), int64(fraction*1e9)))
+	*to = jwt.NewNumericDate(time.Unix(int64(seconds), 0))
 	return nil
 }

@@ -41,16 +41,6 @@ func serveWith(t *testing.T, change func(*Config)) *served {
 	return &served{w, ln.Addr().String()}
 }
 
-// await waits for what happens elsewhere.
-func await(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for begun := time.Now(); !cond(); runtime.Gosched() {
-		if time.Since(begun) > patience {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // patience is when a test gives up; nothing is measured with it.
 const patience = 10 * time.Second
 
@@ -299,6 +289,41 @@ func TestHostileRequestLines(t *testing.T) {
 func TestTwoTokens(t *testing.T) {
 	s := serve(t)
 	wantStatus(t, s.raw(head+"Authorization: JWT other:trigger\r\nConnection: close\r\n"+sized(`{"user_id":"alice","module_id":null}`)), 400)
+	wantNothingAppended(t, s)
+}
+
+// TestTokensInOtherPlaces shows that a token counts in its own header alone, not where logs, caches, proxies or other sites could put or see one.
+func TestTokensInOtherPlaces(t *testing.T) {
+	s := serve(t)
+	const body = `{"user_id":"alice","module_id":null,"token":"demo:trigger","access_token":"demo:trigger"}`
+	const token = "JWT demo:trigger"
+	request := func(path, headers string) string {
+		return "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n" + headers + sized(body)
+	}
+	const path = "/actionsvc/trigger-response/"
+	for name, r := range map[string]string{
+		"nowhere":             request(path, ""),
+		"query":               request(path+"?token=demo:trigger&access_token=demo:trigger&jwt=demo:trigger&Authorization=JWT%20demo:trigger", ""),
+		"cookie":              request(path, "Cookie: token=demo:trigger; Authorization="+token+"\r\n"),
+		"Proxy-Authorization": request(path, "Proxy-Authorization: "+token+"\r\n"),
+		"X-Authorization":     request(path, "X-Authorization: "+token+"\r\nX-Forwarded-Authorization: "+token+"\r\nX-Access-Token: demo:trigger\r\n"),
+		"other scheme":        request(path, "Authorization: Basic "+token+"\r\n"),
+		"no scheme":           request(path, "Authorization: demo:trigger\r\n"),
+		"user of the URL":     request("http://demo:trigger@x"+path, ""),
+		"empty and then good": request(path, "Authorization:\r\nAuthorization: "+token+"\r\n"),
+		"underscore":          request(path, "Authorization_: "+token+"\r\n"),
+		"trailer":             "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\nAuthorization: %s\r\n\r\n", len(body), body, token),
+		"Sec-WebSocket":       request(path, "Sec-WebSocket-Protocol: "+token+"\r\n"),
+		"method override":     request(path, "X-HTTP-Method-Override: GET\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := s.raw(r)
+			wantStatus(t, answer, 400)
+			if !strings.Contains(answer, `"invalid_token"`) {
+				t.Errorf("answer %.300q", answer)
+			}
+		})
+	}
 	wantNothingAppended(t, s)
 }
 
