@@ -72,6 +72,24 @@ func TestCountsAreAList(t *testing.T) {
 	}
 }
 
+// Every neighbour must be measured; what the ratios are is for whoever measures.
+func TestFairnessMeasuresEveryNeighbour(t *testing.T) {
+	cfg := FairnessConfig{Rounds: 1, Duration: 200 * time.Millisecond, Partitions: 1, FloodConnections: 4, QuietRate: 50, QuietConnections: 2,
+		RateLimit: 100, MaxRequests: 4, Dir: t.TempDir()}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := Fairness(t.Context(), cfg, &text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"alone", "beside a flood ", "with -max-requests", "with -rate-limit", "flood accepted"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+}
+
 // Every stage must come to its end; what it measures is for whoever measures.
 func TestGrowthMeasuresEveryStage(t *testing.T) {
 	cfg := GrowthConfig{Partitions: Counts{1, 3}, Users: Counts{60}, Duration: 50 * time.Millisecond, Connections: 4, Dir: t.TempDir()}

@@ -26,6 +26,7 @@ type FairnessConfig struct {
 	QuietRate        float64
 	QuietConnections int
 	RateLimit        float64 // of every account, where there is one
+	MaxRequests      int     // in hand, where there is a bound to it
 	Dir              string  // on the disk that is to be measured
 }
 
@@ -35,6 +36,7 @@ const (
 	defaultQuietConnections = 8
 	defaultFairnessTime     = 10 * time.Second
 	defaultFairnessLimit    = 2000
+	defaultFairnessRequests = 64
 	quietUsers              = 64
 	floodUsers              = 20_000
 )
@@ -48,6 +50,7 @@ func (c *FairnessConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.Float64Var(&c.QuietRate, "quiet-rate", defaultQuietRate, "triggers a `second` of the quiet account, whether or not earlier ones were answered")
 	fs.IntVar(&c.QuietConnections, "quiet-connections", defaultQuietConnections, "of the quiet account")
 	fs.Float64Var(&c.RateLimit, "rate-limit", defaultFairnessLimit, "triggers a `second` of an account, in the measurements that have a limit")
+	fs.IntVar(&c.MaxRequests, "max-requests", defaultFairnessRequests, "requests in hand, in the measurement that has a bound to it")
 	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
 }
 
@@ -65,25 +68,36 @@ func (c *FairnessConfig) Validate() error {
 	fault(c.FloodConnections < 1 || c.FloodConnections > floodUsers, "-connections is %d, not within 1 and %d", c.FloodConnections, floodUsers)
 	fault(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
 	fault(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
+	fault(c.MaxRequests < 4, "-max-requests is %d, under 4", c.MaxRequests)
 	fault(c.RateLimit <= c.QuietRate, "-rate-limit is %g, not over -quiet-rate", c.RateLimit)
 	return errors.Join(faults...)
 }
 
 // neighbour is what the quiet account is measured beside.
 type neighbour struct {
-	name    string
-	floods  bool
-	limited bool // accounts have a rate limit
+	name   string
+	floods bool
+	limits func(FairnessConfig, *ingress.Limits)
 }
 
-var neighbours = []neighbour{{name: "alone"}, {name: "beside a flood", floods: true}, {name: "beside a flood, with -rate-limit", floods: true, limited: true}}
+// neighbours begin with none, to which the others are compared.
+func neighbours() []neighbour {
+	none := func(FairnessConfig, *ingress.Limits) {}
+	return []neighbour{
+		{"alone", false, none},
+		{"beside a flood", true, none},
+		{"beside a flood, with -max-requests", true, func(c FairnessConfig, l *ingress.Limits) { l.Requests = c.MaxRequests }},
+		{"beside a flood, with -rate-limit", true, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
+	}
+}
 
 // fairness is a measurement in the making.
 type fairness struct {
-	cfg   FairnessConfig
-	quiet []*hdrhistogram.Histogram // by neighbour, of all rounds
-	lost  []uint64                  // triggers of the quiet account that were not accepted
-	flood []float64                 // accepted a second, summed over the rounds
+	cfg    FairnessConfig
+	beside []neighbour
+	quiet  []*hdrhistogram.Histogram // by neighbour, of all rounds
+	lost   []uint64                  // triggers of the quiet account that were not accepted
+	flood  []float64                 // accepted a second, summed over the rounds
 }
 
 // Fairness measures how long an account that sends a few triggers a second waits for its answers, alone and beside another one that sends as many as it can to
@@ -94,20 +108,21 @@ func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f := &fairness{cfg: cfg, lost: make([]uint64, len(neighbours)), flood: make([]float64, len(neighbours))}
-	for range neighbours {
+	f := &fairness{cfg: cfg, beside: neighbours()}
+	f.lost, f.flood = make([]uint64, len(f.beside)), make([]float64, len(f.beside))
+	for range f.beside {
 		f.quiet = append(f.quiet, hdrhistogram.New(1, time.Minute.Microseconds(), 2))
 	}
 	for round := range cfg.Rounds {
-		for k := range neighbours {
-			i := (k + round) % len(neighbours)
+		for k := range f.beside {
+			i := (k + round) % len(f.beside)
 			if err := f.measure(ctx, i); err != nil {
-				return fmt.Errorf("measure %s: %w", neighbours[i].name, err)
+				return fmt.Errorf("measure %s: %w", f.beside[i].name, err)
 			}
 		}
 	}
-	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections, closed loop; P = %d; %d rounds of %s; -rate-limit %g\n\n",
-		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.RateLimit)
+	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections, closed loop; P = %d; %d rounds of %s; -max-requests %d; -rate-limit %g\n\n",
+		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.MaxRequests, cfg.RateLimit)
 	f.print(w)
 	return nil
 }
@@ -117,7 +132,7 @@ func (f *fairness) print(w io.Writer) {
 	alone := f.quiet[0]
 	for i, h := range f.quiet {
 		p50, p99 := h.ValueAtQuantile(50), h.ValueAtQuantile(99)
-		fmt.Fprintf(w, "%-36s %8d %9s %9s %8.1f %8.1f %12d %12.0f/s\n", neighbours[i].name, h.TotalCount(),
+		fmt.Fprintf(w, "%-36s %8d %9s %9s %8.1f %8.1f %12d %12.0f/s\n", f.beside[i].name, h.TotalCount(),
 			time.Duration(p50)*time.Microsecond, time.Duration(p99)*time.Microsecond,
 			float64(p50)/float64(max(1, alone.ValueAtQuantile(50))), float64(p99)/float64(max(1, alone.ValueAtQuantile(99))),
 			f.lost[i], f.flood[i]/float64(f.cfg.Rounds))
@@ -131,9 +146,7 @@ func (f *fairness) measure(ctx context.Context, i int) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	d, err := deployWith(ctx, dir, f.cfg.Partitions, func(s *settings) {
-		if neighbours[i].limited {
-			s.ingress.Limits.Rate = f.cfg.RateLimit
-		}
+		f.beside[i].limits(f.cfg, &s.ingress.Limits)
 	})
 	if err != nil {
 		return err
@@ -155,7 +168,7 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 	}
 	var flood *loadgen.Session
 	flooded := func() {}
-	if neighbours[i].floods {
+	if f.beside[i].floods {
 		if flood, err = f.session(ctx, d, keys, "flood", loadgen.Config{Users: floodUsers, Connections: f.cfg.FloodConnections, Duration: f.cfg.Duration + 2*DefaultWarmUp}); err != nil {
 			return err
 		}

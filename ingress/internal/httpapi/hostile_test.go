@@ -41,16 +41,6 @@ func serveWith(t *testing.T, change func(*Config)) *served {
 	return &served{w, ln.Addr().String()}
 }
 
-// await waits for what happens elsewhere.
-func await(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for begun := time.Now(); !cond(); runtime.Gosched() {
-		if time.Since(begun) > patience {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // patience is when a test gives up; nothing is measured with it.
 const patience = 10 * time.Second
 

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/triggerd/triggerd/ingress/internal/ratelimit"
+	"github.com/triggerd/triggerd/shared/natstest"
 )
 
 // limitTo gives every account a limit, by a clock that stands still.
@@ -203,7 +204,7 @@ func TestSlowBodiesHoldNeitherPlacesNorMemory(t *testing.T) {
 		conn := s.dial()
 		fmt.Fprintf(conn, "POST %s/ HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:trigger\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n[", batchPath, DefaultMaxBatchBody)
 	}
-	await(t, "all are in hand", func() bool { return s.api.places.out(int64(s.api.cfg.MaxRequests)) == 200 })
+	natstest.Eventually(t, func() bool { return s.api.places.out(int64(s.api.cfg.MaxRequests)) == 200 }, "all are in hand")
 	if s.api.bodies.out(s.api.cfg.MaxBodyBytes) != 0 || len(s.api.batches.held) != 0 {
 		t.Errorf("%g bytes, batches of %v", s.api.bodies.out(s.api.cfg.MaxBodyBytes), s.api.batches.held)
 	}
@@ -220,7 +221,7 @@ func TestBodyBytesAreBounded(t *testing.T) {
 		return conn
 	}
 	slow("demo", 20<<10) // takes 28 KiB, beside 4 KiB that are free
-	await(t, "the first one has its bytes", func() bool { return s.api.bodies.out(64<<10) == 28<<10 })
+	natstest.Eventually(t, func() bool { return s.api.bodies.out(64<<10) == 28<<10 }, "the first one has its bytes")
 	resp, err := http.ReadResponse(bufio.NewReader(slow("demo", 20<<10)), nil) // before the rest of the body
 	if err != nil || resp.StatusCode != 503 || !resp.Close {
 		t.Fatal(resp, err)
@@ -228,7 +229,7 @@ func TestBodyBytesAreBounded(t *testing.T) {
 	resp.Body.Close()
 	body := "[" + strings.Repeat(" ", 10<<10) + `{"user_id":"alice","module_id":null}]`
 	wantStatus(t, s.raw("POST "+batchPath+"/ HTTP/1.1\r\nHost: x\r\nAuthorization: JWT other:trigger\r\nContent-Type: application/json\r\nConnection: close\r\n"+sized(body)), 200)
-	await(t, "what was taken is given back", func() bool { return s.api.bodies.out(64<<10) == 28<<10 })
+	natstest.Eventually(t, func() bool { return s.api.bodies.out(64<<10) == 28<<10 }, "what was taken is given back")
 }
 
 // One connection too many is answered, and makes no room by itself; who leaves does.
@@ -236,7 +237,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	s := serveWith(t, func(c *Config) { c.MaxConnections = 2 })
 	first := s.dial()
 	s.dial()
-	await(t, "both are counted", func() bool { return s.api.open.Load() == 2 })
+	natstest.Eventually(t, func() bool { return s.api.open.Load() == 2 }, "both are counted")
 	answer, err := io.ReadAll(s.dial())
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +248,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("answer %s", answer)
 	}
 	first.Close()
-	await(t, "the place is free", func() bool { return s.api.open.Load() == 1 })
+	natstest.Eventually(t, func() bool { return s.api.open.Load() == 1 }, "the place is free")
 	wantStatus(t, s.raw("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 200)
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/triggerd/triggerd/shared/natstest"
 )
 
 // inUse is what the process holds in heap and stacks, in bytes.
@@ -62,9 +64,9 @@ func TestManyConnections(t *testing.T) {
 		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: JWT account%d:trigger\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 			triggerPath, i%10, DefaultMaxBody, strings.Repeat(" ", 20<<10))
 	})
-	await(t, "each is in hand or was refused", func() bool {
+	natstest.Eventually(t, func() bool {
 		return w.api.places.out(DefaultMaxRequests)+refused(limitRequests)+refused(limitBodyBytes) == connections
-	})
+	}, "each is in hand or was refused")
 	limit("sending", before, connections*(each+(24<<10))+2*budget)
 	for _, c := range clients {
 		c.Close()
