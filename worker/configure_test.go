@@ -11,7 +11,7 @@ func TestConfigure(t *testing.T) {
 	f := newFleet(t)
 	a, b := f.start("a"), f.start("b")
 	f.settled(a, b)
-	f.load()
+	f.sendAll(1, 20)
 	before, _ := f.typed(0, "configure")
 	if !strings.Contains(before, "partition  max-user-bytes") || strings.Contains(before, "12345") {
 		t.Fatalf("configure says\n%s", before)
@@ -40,8 +40,19 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("%s is refused with %q", wrong, errs)
 		}
 	}
-	f.load()
+	f.sendAll(21, 40)
+	f.stop = func() {}
 	f.audit(a, b)
+}
+
+// sendAll appends batches to every partition.
+func (f *fleet) sendAll(from, to uint64) {
+	f.t.Helper()
+	for p := range shares {
+		for number := from; number <= to; number++ {
+			f.send(p, number)
+		}
+	}
 }
 
 // ends are the last sequences of the logs.
