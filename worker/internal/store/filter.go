@@ -8,15 +8,19 @@ import (
 )
 
 // filters say in which hours an idempotency key may be, so that a key that is new, as nearly all are, is not looked for in the
-// buckets of a whole day. They are Bloom filters of 16 bits a key that live in memory alone and are made from the file when it is opened.
+// buckets of a whole day. They are Bloom filters of 16 bits a key that live in memory alone and are made from the file when it is opened. A look
+// into one is a miss of the processor's cache, so there is one for some hours together.
 type filters struct {
-	list  []hourFilter // ascending
+	list  []spanFilter // ascending
 	found []int64      // scratch of hours
 }
 
-// hourFilter is the filter of one hour: parts that are filled one after the other, each twice as large as the one before.
-type hourFilter struct {
-	hour  int64
+// spanHours is how many hours have one filter.
+const spanHours = 6
+
+// spanFilter is the filter of some hours: parts that are filled one after the other, each four times as large as the one before.
+type spanFilter struct {
+	span  int64 // of hours from span·spanHours on
 	parts []filterPart
 }
 
@@ -29,7 +33,7 @@ type filterPart struct {
 type filterBlock [8]uint64
 
 const (
-	keysPerBlock = 8 * 64 / 16 // 16 bits for a key. Over all parts of an hour about one key in 200 is found that is not there
+	keysPerBlock = 8 * 64 / 16 // 16 bits for a key. Over all parts of a span about one key in 200 is found that is not there
 	firstBlocks  = 1 << 5
 )
 
@@ -62,41 +66,46 @@ func (p *filterPart) has(id keyID) bool {
 
 // add notes that a key is in an hour; mostly it is the last one.
 func (f *filters) add(hour int64, id keyID) {
+	span := hour / spanHours
 	i := len(f.list)
-	for i > 0 && f.list[i-1].hour > hour {
+	for i > 0 && f.list[i-1].span > span {
 		i--
 	}
-	if i == 0 || f.list[i-1].hour != hour {
-		f.list = slices.Insert(f.list, i, hourFilter{hour: hour})
+	if i == 0 || f.list[i-1].span != span {
+		f.list = slices.Insert(f.list, i, spanFilter{span: span})
 		i++
 	}
-	h := &f.list[i-1]
-	last := len(h.parts) - 1
-	if last < 0 || h.parts[last].room == 0 {
-		h.parts = append(h.parts, newFilterPart(firstBlocks<<len(h.parts)))
+	s := &f.list[i-1]
+	last := len(s.parts) - 1
+	if last < 0 || s.parts[last].room == 0 {
+		s.parts = append(s.parts, newFilterPart(firstBlocks<<(2*len(s.parts))))
 		last++
 	}
-	h.parts[last].add(id)
+	s.parts[last].add(id)
 }
 
 func (f *filters) drop(before int64) {
-	f.list = slices.DeleteFunc(f.list, func(h hourFilter) bool { return h.hour < before })
+	f.list = slices.DeleteFunc(f.list, func(s spanFilter) bool { return (s.span+1)*spanHours <= before })
 }
 
 // hours are those not below dropped that may have the key, newest first. Valid until the next call.
 func (f *filters) hours(id keyID, dropped int64) []int64 {
 	f.found = f.found[:0]
-	for i := len(f.list) - 1; i >= 0 && f.list[i].hour >= dropped; i-- {
-		if f.list[i].has(id) {
-			f.found = append(f.found, f.list[i].hour)
+	for i := len(f.list) - 1; i >= 0; i-- {
+		s := &f.list[i]
+		if !s.has(id) {
+			continue
+		}
+		for hour := (s.span+1)*spanHours - 1; hour >= max(dropped, s.span*spanHours); hour-- {
+			f.found = append(f.found, hour)
 		}
 	}
 	return f.found
 }
 
-func (h *hourFilter) has(id keyID) bool {
-	for i := range h.parts {
-		if h.parts[i].has(id) {
+func (s *spanFilter) has(id keyID) bool {
+	for i := range s.parts {
+		if s.parts[i].has(id) {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -151,11 +152,11 @@ func TestFilter(t *testing.T) {
 	ids := make([]keyID, 100_000)
 	for i := range ids {
 		ids[i] = random()
-		f.add(int64(i%3), ids[i])
+		f.add(int64(i%(3*spanHours)), ids[i])
 	}
 	for i, id := range ids {
-		if !f.list[i%3].has(id) {
-			t.Fatalf("key %d is not found", i)
+		if hour := int64(i % (3 * spanHours)); !slices.Contains(f.hours(id, noHour), hour) {
+			t.Fatalf("key %d is not found in hour %d", i, hour)
 		}
 	}
 	wrong := 0
@@ -167,11 +168,8 @@ func TestFilter(t *testing.T) {
 	if share := float64(wrong) / float64(len(ids)); share > 0.01 {
 		t.Errorf("%.2f %% of the keys that are not there are found", 100*share)
 	}
-	bytes := 0
-	for _, p := range f.list[0].parts {
-		bytes += 64 * len(p.blocks)
-	}
-	if most := len(ids) / 3 * 2 * 4; bytes > most {
-		t.Errorf("%d bytes for %d keys", bytes, len(ids)/3)
+	bytes := f.bytes()
+	if most := len(ids) * 2 * 6; bytes > most {
+		t.Errorf("%d bytes for %d keys", bytes, len(ids))
 	}
 }
