@@ -3,6 +3,8 @@ package worker
 import (
 	"strings"
 	"testing"
+
+	"github.com/triggerd/triggerd/shared/record"
 )
 
 // An operator sees the limits that the logs say, and changes some of them in all logs; the others stay. Owners and standbys go by the new ones from the
@@ -26,13 +28,12 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("a partition goes by %q", line)
 		}
 	}
-	ends := f.ends()
 	if again, _ := f.typed(0, "configure", "-set", "max-keys=12345"); again != after {
 		t.Errorf("said again it shows\n%s\nbefore\n%s", again, after)
 	}
-	for p, end := range f.ends() {
-		if end != ends[p] {
-			t.Errorf("partition %d got a record that says what was said", p)
+	for p := range shares {
+		if n := f.configured(p); n != 2 {
+			t.Errorf("partition %d has %d records with limits, want the first one and the one that changed something", p, n)
 		}
 	}
 	for _, wrong := range []string{"keys=1", "max-keys=-1", "max-keys", "outcomes-keep=0s", "partitions=7", "machine=2"} {
@@ -55,11 +56,25 @@ func (f *fleet) sendAll(from, to uint64) {
 	}
 }
 
-// ends are the last sequences of the logs.
-func (f *fleet) ends() (ends [shares]uint64) {
+// configured counts the records with limits in a log.
+func (f *fleet) configured(p int) (n int) {
 	f.t.Helper()
-	for p := range ends {
-		ends[p] = f.last(p)
+	for seq := range f.last(p) {
+		msg, err := f.broker.Message(f.ctx(), p, seq+1)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		batch, err := record.ParseBatch(msg.Header, msg.Data)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		_ = batch.Lines(func(_ int, line []byte) error {
+			var r record.Record
+			if r.Decode(line, batch.Version) == nil && r.Kind == record.Configure {
+				n++
+			}
+			return nil
+		})
 	}
-	return ends
+	return n
 }

@@ -219,7 +219,7 @@ func (j *pair) deadLetters() {
 // foreign appends a batch of n records that no ingress has written, and returns where it is.
 func (f *fleet) foreign(p int, at time.Time, payload []byte, n int) uint64 {
 	f.t.Helper()
-	batch := record.Batch{Writer: "foreign", Time: at.UnixMilli(), Count: n, Payload: payload}
+	batch := record.Batch{Version: record.Version, Writer: "foreign", Time: at.UnixMilli(), Count: n, Payload: payload}
 	ack, err := f.js.PublishMsg(f.t.Context(), &nats.Msg{Subject: broker.TriggersSubject(p), Header: batch.Header(), Data: payload})
 	if err != nil {
 		f.t.Fatal(err)
