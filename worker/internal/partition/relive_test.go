@@ -202,7 +202,7 @@ func bumpVersion(t *testing.T, file string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err == nil {
-		err = os.WriteFile(file, bytes.ReplaceAll(content, []byte("format\x01"), []byte("format\x09")), 0o600)
+		err = os.WriteFile(file, bytes.ReplaceAll(content, []byte("format\x02"), []byte("format\x09")), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
