@@ -7,23 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"os/user"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
-	"github.com/triggerd/triggerd/shared/config"
-	"github.com/triggerd/triggerd/shared/process"
-	"github.com/triggerd/triggerd/shared/telemetry"
-)
-
-// Bounds of a command's time.
-const (
-	DefaultTimeout = 15 * time.Second
-	retryEvery     = 250 * time.Millisecond // while the broker is away, or elects
+	"github.com/triggerd/triggerd/shared/operator"
 )
 
 // Read says what a token is called and when it expires, without judging it: auth.Inspect.
@@ -31,8 +20,7 @@ type Read func(token string) (jti string, expires time.Time, err error)
 
 // order is what the command can be told.
 type order struct {
-	process.Remote
-	timeout               time.Duration
+	operator.Settings
 	jti, tokenFile, until string
 	who, reason           string
 	undo, list            bool
@@ -44,12 +32,11 @@ type order struct {
 
 // RegisterFlags implements config.Part.
 func (o *order) RegisterFlags(fs *flag.FlagSet) {
-	o.Remote.RegisterFlags(fs)
-	fs.DurationVar(&o.timeout, "timeout", DefaultTimeout, "longest `time` that the command may take")
+	o.Settings.RegisterFlags(fs)
 	fs.StringVar(&o.jti, "jti", "", "`id` of the token, its jti")
 	fs.StringVar(&o.tokenFile, "token-file", "", "`file` with the token itself, - for the standard input, instead of -jti and -until")
 	fs.StringVar(&o.until, "until", "", "`when` the token expires, as 2027-01-31T00:00:00Z, or how soon, as 720h; the revocation goes after that; empty: it stays until -undo")
-	fs.StringVar(&o.who, "who", who(), "`name` of whoever decides, for others to read")
+	fs.StringVar(&o.who, "who", operator.Who(), "`name` of whoever decides, for others to read")
 	fs.StringVar(&o.reason, "reason", "", "`text` that says why, for others to read")
 	fs.BoolVar(&o.undo, "undo", false, "let the token pass again")
 	fs.BoolVar(&o.list, "list", false, "print what is revoked")
@@ -57,13 +44,12 @@ func (o *order) RegisterFlags(fs *flag.FlagSet) {
 
 // Validate implements config.Part.
 func (o *order) Validate() error {
-	faults := []error{o.Remote.Validate()}
+	faults := []error{o.Settings.Validate()}
 	fault := func(wrong bool, what string) {
 		if wrong {
 			faults = append(faults, errors.New(what))
 		}
 	}
-	fault(o.timeout <= 0, "-timeout is not over 0")
 	fault(o.list && (o.jti != "" || o.tokenFile != "" || o.until != "" || o.undo), "-list goes with none of -jti, -token-file, -until, -undo")
 	fault(!o.list && (o.jti == "") == (o.tokenFile == ""), "say which token: -jti or -token-file, one of them")
 	fault(o.undo && o.until != "", "-undo and -until: which of them?")
@@ -92,55 +78,22 @@ func parseUntil(text string) (time.Time, error) {
 	return t, nil
 }
 
-// who is the person who types, as far as the system knows.
-func who() string {
-	u, err := user.Current()
-	if err != nil || u.Username == "" {
-		return "unknown"
-	}
-	return u.Username
-}
-
 // Command is `ingress revoke`, and returns the exit code: 0 done, 1 failed, 2 wrong usage. read takes a token apart; stdin is for -token-file -.
 func Command(ctx context.Context, args, environ []string, read Read, stdin io.Reader, stdout, stderr io.Writer) int {
 	o := &order{read: read, stdin: stdin}
-	switch err := config.Load("ingress revoke", args, ownVariables(environ), stdout, o); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
-	if err := o.run(ctx, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "revoke: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-// ownVariables takes from the environment what the command knows: the variables of the ingress beside which an operator types are there too.
-func ownVariables(environ []string) []string {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	new(order).RegisterFlags(fs)
-	variables := map[string]bool{}
-	fs.VisitAll(func(f *flag.Flag) { variables[config.Variable(f.Name)] = true })
-	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return !variables[name]
+	c := operator.Console{Program: "ingress", Command: "revoke", Environ: environ, Stdout: stdout, Stderr: stderr}
+	return c.Run(func(c operator.Console) error {
+		if err := c.Load(args, o); err != nil {
+			return err
+		}
+		if err := o.readToken(); err != nil { // before the time runs, for it may be typed
+			return err
+		}
+		return c.Open(ctx, o.Settings, func(ctx context.Context, b *broker.Broker) error { return o.run(ctx, b, c.Stdout) })
 	})
 }
 
-func (o *order) run(ctx context.Context, stdout, stderr io.Writer) error {
-	if err := o.readToken(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	b, closed, err := o.open(ctx, stderr)
-	if err != nil {
-		return err
-	}
-	defer closed()
+func (o *order) run(ctx context.Context, b *broker.Broker, stdout io.Writer) error {
 	switch {
 	case o.list:
 		return o.print(ctx, b, stdout)
@@ -169,30 +122,6 @@ func (o *order) readToken() error {
 		return errors.New("read token: it has no jti, and so cannot be revoked by itself: take the key away that signed it (deploy/TOKENS.md)")
 	}
 	return nil
-}
-
-// open connects and opens the deployment, until ctx ends. closed ends the connection.
-func (o *order) open(ctx context.Context, stderr io.Writer) (b *broker.Broker, closed func(), err error) {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	conn, err := o.Dial(ctx, "ingress revoke", log)
-	if err != nil {
-		return nil, nil, fmt.Errorf("connect: %w", err)
-	}
-	var trouble telemetry.Trouble
-	for {
-		if b, err = broker.Open(ctx, conn); err == nil {
-			return b, conn.Close, nil
-		}
-		if !broker.Away(err) || ctx.Err() != nil {
-			conn.Close()
-			return nil, nil, fmt.Errorf("open deployment: %w", err)
-		}
-		trouble.Again(log, slog.LevelError, "broker does not answer, trying again", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryEvery):
-		}
-	}
 }
 
 func readFile(name string, stdin io.Reader) (string, error) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/operator"
 	"github.com/triggerd/triggerd/worker/internal/adopt"
 )
 
@@ -16,7 +18,7 @@ const DefaultAdoptTimeout = 30 * time.Minute
 
 // adoption is what adopt can be told.
 type adoption struct {
-	settings
+	operator.Settings
 	one
 	dataDir, who string
 	margin, seen uint64
@@ -26,16 +28,16 @@ type adoption struct {
 func (a *adoption) RegisterFlags(fs *flag.FlagSet) {
 	a.Remote.RegisterFlags(fs)
 	a.one.RegisterFlags(fs)
-	fs.DurationVar(&a.timeout, "timeout", DefaultAdoptTimeout, "longest `time` that the command may take")
+	fs.DurationVar(&a.Timeout, "timeout", DefaultAdoptTimeout, "longest `time` that the command may take")
 	fs.StringVar(&a.dataDir, "data-dir", ".data", "`directory` of a worker's files; an empty one will do if the log has its beginning")
 	fs.Uint64Var(&a.margin, "margin", adopt.DefaultMargin, "`number` of sequences to leave out beyond the highest one that was seen, for those that were handed out and seen nowhere")
 	fs.Uint64Var(&a.seen, "seen", 0, "highest `sequence` that is known from elsewhere, as from the id of a trigger; 0: none")
-	fs.StringVar(&a.who, "who", who(), "`name` of whoever decides, for others to read")
+	fs.StringVar(&a.who, "who", operator.Who(), "`name` of whoever decides, for others to read")
 }
 
 // Validate implements config.Part.
 func (a *adoption) Validate() error {
-	faults := []error{a.settings.Validate(), a.one.Validate()}
+	faults := []error{a.Settings.Validate(), a.one.Validate()}
 	if a.dataDir == "" {
 		faults = append(faults, errors.New("-data-dir is empty"))
 	}
@@ -43,23 +45,20 @@ func (a *adoption) Validate() error {
 }
 
 // adoptLog is the verb adopt.
-func adoptLog(ctx context.Context, args []string, c console) error {
+func adoptLog(ctx context.Context, args []string, c operator.Console) error {
 	a := &adoption{}
-	if err := c.load("adopt", args, a); err != nil {
+	if err := c.Load(args, a); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	b, closed, err := a.open(ctx, c, "adopt")
-	if err != nil {
-		return err
-	}
-	defer closed()
+	return c.Open(ctx, a.Settings, func(ctx context.Context, b *broker.Broker) error { return a.run(ctx, b, c) })
+}
+
+func (a *adoption) run(ctx context.Context, b *broker.Broker, c operator.Console) error {
 	if err := a.within(b); err != nil {
 		return err
 	}
 	path := filepath.Join(a.dataDir, "worker", fmt.Sprintf("partition-%d.db", a.partition))
-	_, err = adopt.Run(ctx, adopt.Config{Partition: a.partition, Path: path, Margin: a.margin, Seen: a.seen, Who: a.who},
-		adopt.Deps{Broker: b, Say: func(format string, v ...any) { fmt.Fprintf(c.stdout, format+"\n", v...) }})
+	_, err := adopt.Run(ctx, adopt.Config{Partition: a.partition, Path: path, Margin: a.margin, Seen: a.seen, Who: a.who},
+		adopt.Deps{Broker: b, Say: func(format string, v ...any) { fmt.Fprintf(c.Stdout, format+"\n", v...) }})
 	return err
 }

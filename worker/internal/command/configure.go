@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/operator"
 	"github.com/triggerd/triggerd/shared/process"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
@@ -64,29 +65,27 @@ func (c changes) applied(l record.Limits) (record.Limits, error) {
 
 // configuration is what configure can be told.
 type configuration struct {
-	settings
+	operator.Settings
 	set changes
 }
 
 // RegisterFlags implements config.Part.
 func (c *configuration) RegisterFlags(fs *flag.FlagSet) {
-	c.settings.RegisterFlags(fs)
+	c.Settings.RegisterFlags(fs)
 	fs.Var(&c.set, "set", "`limit=value` to set in all logs, by the names of a worker's flags, as in -set max-keys=5000000 -set keys-keep=24h; without it the limits are shown")
 }
 
 // configure is the verb configure. It asks owners for the limits, appends a record with the new ones to each log that has others, and waits until it is applied.
-func configure(ctx context.Context, args []string, c console) error {
+func configure(ctx context.Context, args []string, c operator.Console) error {
 	cfg := &configuration{}
-	if err := c.load("configure", args, cfg); err != nil {
+	if err := c.Load(args, cfg); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.timeout)
-	defer cancel()
-	b, closed, err := cfg.open(ctx, c, "configure")
-	if err != nil {
-		return err
-	}
-	defer closed()
+	return c.Open(ctx, cfg.Settings, func(ctx context.Context, b *broker.Broker) error { return cfg.set.changeAll(ctx, b, c) })
+}
+
+// changeAll makes the changes in all logs, and shows the limits.
+func (c changes) changeAll(ctx context.Context, b *broker.Broker, to operator.Console) (err error) {
 	client := statequery.NewClient(b.Conn)
 	have := make([]record.Limits, b.Partitions())
 	for p := range have { // all of them before any is changed
@@ -95,11 +94,11 @@ func configure(ctx context.Context, args []string, c console) error {
 		}
 	}
 	for p := range have {
-		if have[p], err = cfg.set.change(ctx, b, client, p, have[p]); err != nil {
+		if have[p], err = c.change(ctx, b, client, p, have[p]); err != nil {
 			return fmt.Errorf("partitions before %d are changed, say it again for the others: %w", p, err)
 		}
 	}
-	return showLimits(c, have)
+	return showLimits(to, have)
 }
 
 // change makes the changes in one log and returns its limits.
@@ -138,13 +137,13 @@ func limitsOf(ctx context.Context, client *statequery.Client, p int, seq uint64)
 		select {
 		case <-ctx.Done():
 			return record.Limits{}, fmt.Errorf("ask partition %d: nobody serves it: %w", p, ctx.Err())
-		case <-time.After(retryEvery):
+		case <-time.After(operator.RetryEvery):
 		}
 	}
 }
 
-func showLimits(c console, limits []record.Limits) error {
-	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+func showLimits(c operator.Console, limits []record.Limits) error {
+	w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "partition\tmax-user-bytes\tmax-pending\toutcomes-keep\tmax-keys\tkeys-keep")
 	for p, l := range limits {
 		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%d\t%s\n", p, l.MaxUserBytes, l.MaxPending, durationOf(l.OutcomesKeep), l.MaxKeys, durationOf(l.KeysKeep))

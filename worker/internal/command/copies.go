@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/operator"
 )
 
 // Copies are those of one stream, the leader's counted in.
@@ -64,7 +66,7 @@ func (c Copies) stuck() bool { return 2*c.Good <= c.Want }
 // judgeCopies says what is wrong with the copies of all streams. One server that is away shows in each of them, and is said once.
 func judgeCopies(all []Copies) (wrong []Wrong) {
 	if names := those(all, func(c Copies) bool { return c.stuck() && c.Want > 1 || c.Headless }); len(names) > 0 {
-		wrong = append(wrong, Wrong{"nothing can be stored where a majority of the copies is missing or no leader is elected: " + some(names), doServers})
+		wrong = append(wrong, Wrong{"nothing can be stored where a majority of the copies is missing or no leader is elected: " + some(names), operator.FindServers})
 	}
 	servers := map[string][]Copy{}
 	for _, c := range all {
@@ -77,10 +79,10 @@ func judgeCopies(all []Copies) (wrong []Wrong) {
 		silent := slices.MaxFunc(bad, func(a, b Copy) int { return cmp.Compare(a.Silent, b.Silent) }).Silent
 		behind := slices.MaxFunc(bad, func(a, b Copy) int { return cmp.Compare(a.Behind, b.Behind) }).Behind
 		wrong = append(wrong, Wrong{fmt.Sprintf("server %s: its copies of %d streams are missing or late (last heard of %s ago, up to %d operations behind)",
-			name, len(bad), age(silent), behind), doServers})
+			name, len(bad), age(silent), behind), operator.FindServers})
 	}
 	if names := those(all, func(c Copies) bool { return !c.Headless && c.Good+len(c.Bad) < c.Want }); len(names) > 0 {
-		wrong = append(wrong, Wrong{"fewer servers have a copy than it should have: " + some(names), doServers})
+		wrong = append(wrong, Wrong{"fewer servers have a copy than it should have: " + some(names), operator.FindServers})
 	}
 	return wrong
 }

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/triggerd/triggerd/shared/operator"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/worker/internal/partition"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
 // look looks into a file that nobody has open.
-func (i *inspection) look(c console) error {
+func (i *inspection) look(c operator.Console) error {
 	st, err := store.OpenReadOnly(i.file, store.Options{})
 	if errors.Is(err, store.ErrLocked) {
 		return fmt.Errorf("%w: a worker that runs has it open: ask that one instead, without -file", err)
@@ -31,7 +32,7 @@ func (i *inspection) look(c console) error {
 	}
 	cp, ok := st.Last()
 	if !ok {
-		return show(c.stdout, map[string]any{"file": i.file, "empty": true})
+		return show(c.Stdout, map[string]any{"file": i.file, "empty": true})
 	}
 	page := map[string]any{"file": i.file, "partition": cp.Partition, "log_id": cp.LogID, "seq": cp.Seq,
 		"time": time.Unix(0, cp.Time).UTC().Format(time.RFC3339Nano), "hash": fmt.Sprintf("%016x", cp.Hash), "emitted_seq": cp.EmittedSeq,
@@ -46,7 +47,7 @@ func (i *inspection) look(c console) error {
 		}
 		page["digest"] = fmt.Sprintf("%016x", digest)
 	}
-	return show(c.stdout, page)
+	return show(c.Stdout, page)
 }
 
 // damaged adds what becomes of a file that is.
@@ -57,7 +58,7 @@ func damaged(err error) error {
 	return err
 }
 
-func (i *inspection) lookForUser(st *store.Store, c console) error {
+func (i *inspection) lookForUser(st *store.Store, c operator.Console) error {
 	cp, _ := st.Last()
 	u, err := st.User([]byte(i.account), []byte(i.user))
 	if err != nil {
@@ -66,13 +67,13 @@ func (i *inspection) lookForUser(st *store.Store, c console) error {
 	if u == nil {
 		return fmt.Errorf("user %q of account %q is not in the file, which is as of message %d of partition %d", i.user, i.account, cp.Seq, cp.Partition)
 	}
-	return show(c.stdout, map[string]any{"partition": cp.Partition, "applied": cp.Seq, "user": partition.ViewUser(cp.Partition, u)})
+	return show(c.Stdout, map[string]any{"partition": cp.Partition, "applied": cp.Seq, "user": partition.ViewUser(cp.Partition, u)})
 }
 
-func (i *inspection) lookForOutcome(st *store.Store, c console) error {
+func (i *inspection) lookForOutcome(st *store.Store, c operator.Console) error {
 	id, err := record.ParseID(i.trigger)
 	if err != nil {
-		return fmt.Errorf("%w: -trigger: a file is looked up by trigger id: %w", errUsage, err)
+		return fmt.Errorf("%w: -trigger: a file is looked up by trigger id: %w", operator.ErrUsage, err)
 	}
 	cp, _ := st.Last()
 	if id.Partition != cp.Partition {
@@ -85,5 +86,5 @@ func (i *inspection) lookForOutcome(st *store.Store, c console) error {
 	if !ok || out.Account != i.account {
 		return fmt.Errorf("there is no outcome of %s in the file, which is as of message %d: it is not applied yet, or no longer kept", i.trigger, cp.Seq)
 	}
-	return show(c.stdout, map[string]any{"partition": cp.Partition, "applied": cp.Seq, "outcome": partition.ViewOutcome(cp.Partition, out)})
+	return show(c.Stdout, map[string]any{"partition": cp.Partition, "applied": cp.Seq, "outcome": partition.ViewOutcome(cp.Partition, out)})
 }

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/operator"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
 )
 
 // inspection is what inspect can be told.
 type inspection struct {
-	settings
+	operator.Settings
 	partition              int
 	digest, json           bool
 	account, user, trigger string
@@ -26,7 +27,7 @@ type inspection struct {
 
 // RegisterFlags implements config.Part.
 func (i *inspection) RegisterFlags(fs *flag.FlagSet) {
-	i.settings.RegisterFlags(fs)
+	i.Settings.RegisterFlags(fs)
 	fs.IntVar(&i.partition, "partition", -1, "`number` of the only partition to show; -1 shows all")
 	fs.BoolVar(&i.digest, "digest", false, "show a digest of each partition's state; its owner applies nothing while it computes that")
 	fs.BoolVar(&i.json, "json", false, "write JSON rather than a table")
@@ -38,7 +39,7 @@ func (i *inspection) RegisterFlags(fs *flag.FlagSet) {
 
 // Validate implements config.Part.
 func (i *inspection) Validate() error {
-	faults := []error{i.settings.Validate()}
+	faults := []error{i.Settings.Validate()}
 	if i.user != "" && i.trigger != "" {
 		faults = append(faults, errors.New("-user and -trigger: ask for one at a time"))
 	}
@@ -49,21 +50,19 @@ func (i *inspection) Validate() error {
 }
 
 // inspect is the verb inspect. It changes nothing, anywhere. When it could look, and something is wrong, its error is errWrong.
-func inspect(ctx context.Context, args []string, c console) error {
+func inspect(ctx context.Context, args []string, c operator.Console) error {
 	i := &inspection{}
-	if err := c.load("inspect", args, i); err != nil {
+	if err := c.Load(args, i); err != nil {
 		return err
 	}
 	if i.file != "" {
 		return i.look(c)
 	}
-	ctx, cancel := context.WithTimeout(ctx, i.timeout)
-	defer cancel()
-	b, closed, err := i.open(ctx, c, "inspect")
-	if err != nil {
-		return err
-	}
-	defer closed()
+	return c.Open(ctx, i.Settings, func(ctx context.Context, b *broker.Broker) error { return i.ask(ctx, b, c) })
+}
+
+// ask asks the broker and the owners.
+func (i *inspection) ask(ctx context.Context, b *broker.Broker, c operator.Console) error {
 	if i.partition >= 0 {
 		if err := (&one{i.partition}).within(b); err != nil {
 			return err
@@ -78,7 +77,7 @@ func inspect(ctx context.Context, args []string, c console) error {
 	return i.askAll(ctx, b, c)
 }
 
-func (i *inspection) askUser(ctx context.Context, b *broker.Broker, c console) error {
+func (i *inspection) askUser(ctx context.Context, b *broker.Broker, c operator.Console) error {
 	p := broker.Partition(i.account, i.user, b.Partitions())
 	reply, err := statequery.NewClient(b.Conn).Ask(ctx, p, statequery.Request{User: &statequery.User{Account: i.account, User: i.user}})
 	if err != nil {
@@ -87,22 +86,22 @@ func (i *inspection) askUser(ctx context.Context, b *broker.Broker, c console) e
 	if reply.User == nil {
 		return fmt.Errorf("user %q of account %q is not known in partition %d as of message %d", i.user, i.account, p, reply.Applied)
 	}
-	return show(c.stdout, map[string]any{"partition": p, "applied": reply.Applied, "user": reply.User})
+	return show(c.Stdout, map[string]any{"partition": p, "applied": reply.Applied, "user": reply.User})
 }
 
-func (i *inspection) askOutcome(ctx context.Context, b *broker.Broker, c console) error {
+func (i *inspection) askOutcome(ctx context.Context, b *broker.Broker, c operator.Console) error {
 	p, err := partitionOf(i.trigger)
 	if err == nil {
 		err = (&one{p}).within(b)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: -trigger: %w", errUsage, err)
+		return fmt.Errorf("%w: -trigger: %w", operator.ErrUsage, err)
 	}
 	reply, err := statequery.NewClient(b.Conn).Ask(ctx, p, statequery.Request{Outcome: &statequery.OutcomeOf{Account: i.account, ID: i.trigger}})
 	if err != nil {
 		return fmt.Errorf("ask partition %d: %w", p, err)
 	}
-	return show(c.stdout, map[string]any{"partition": p, "applied": reply.Applied, "outcome": reply.Outcome})
+	return show(c.Stdout, map[string]any{"partition": p, "applied": reply.Applied, "outcome": reply.Outcome})
 }
 
 func partitionOf(trigger string) (int, error) {
@@ -113,7 +112,7 @@ func partitionOf(trigger string) (int, error) {
 	return receipt.Partition, err
 }
 
-func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) error {
+func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c operator.Console) error {
 	s := &survey{b: b, digest: i.digest, now: time.Now()}
 	rows, wrong := s.take(ctx)
 	if i.partition >= 0 {
@@ -126,20 +125,20 @@ func (i *inspection) askAll(ctx context.Context, b *broker.Broker, c console) er
 	return err
 }
 
-func (i *inspection) present(c console, s *survey, rows []Row, wrong []Wrong) error {
+func (i *inspection) present(c operator.Console, s *survey, rows []Row, wrong []Wrong) error {
 	if i.json {
 		page := map[string]any{"partitions": rows, "wrong": wrong}
 		if s.unknown == nil {
 			page["members"] = len(s.members)
 		}
-		return show(c.stdout, page)
+		return show(c.Stdout, page)
 	}
 	workers := fmt.Sprint(len(s.members))
 	if s.unknown != nil {
 		workers = unknown
 	}
-	fmt.Fprintf(c.stdout, "%d partitions, %s workers\n", s.b.Partitions(), workers)
-	return report(c.stdout, rows, wrong, i.digest)
+	fmt.Fprintf(c.Stdout, "%d partitions, %s workers\n", s.b.Partitions(), workers)
+	return report(c.Stdout, rows, wrong, i.digest)
 }
 
 // show writes JSON for people and programs.

@@ -1,13 +1,13 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/operator"
 )
 
 // Wrong is something that is not as it should be.
@@ -23,11 +23,10 @@ func (w Wrong) String() string {
 	return w.What + "; to do: " + w.Do
 }
 
-// errWrong: inspect has looked, and not all is well.
-var errWrong = errors.New("something is wrong")
+// errWrong: inspect has looked, and not all is well, as it has shown.
+const errWrong = operator.Exit(3)
 
 const (
-	doServers = "find the missing servers (nats server list, with the key of role system) and start them with the directories that they had"
 	fullParts = 5   // four of five parts are nearly full
 	lateAge   = 60. // seconds
 )
@@ -105,7 +104,7 @@ func unanswered(what string, err error) Wrong {
 		what += ": "
 	}
 	if broker.Away(err) {
-		return Wrong{What: what + err.Error() + ": so many servers are missing that no leader can be elected, or one is just being elected", Do: doServers}
+		return Wrong{What: what + err.Error() + ": " + operator.NoLeader, Do: operator.FindServers}
 	}
 	return Wrong{What: what + err.Error()}
 }

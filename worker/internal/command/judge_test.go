@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/operator"
 )
 
 func streamOf(replicas int, copies ...*jetstream.PeerInfo) *jetstream.StreamInfo {
@@ -96,7 +98,7 @@ func TestJudge(t *testing.T) {
 
 // An API's 503 is not a person's word.
 func TestUnansweredSaysWhatItMeans(t *testing.T) {
-	if w := unanswered("", &jetstream.APIError{ErrorCode: 10008}); !strings.Contains(w.What, "no leader") || w.Do != doServers {
+	if w := unanswered("", &jetstream.APIError{ErrorCode: 10008}); !strings.Contains(w.What, "no leader") || w.Do != operator.FindServers {
 		t.Errorf("got %+v", w)
 	}
 	if w := unanswered("", errors.New("foreign")); w.Do != "" {
