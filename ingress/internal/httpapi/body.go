@@ -15,6 +15,7 @@ type scratch struct {
 	account []byte
 	out     []byte // the answer
 	decoder decoder
+	printer printer
 }
 
 // maxKept is the largest buffer that goes back into the pool, in bytes.
@@ -29,7 +30,7 @@ func newScratchPool(maxVars int) *scratchPool {
 func (p *scratchPool) get() *scratch { return p.pool.Get().(*scratch) }
 
 func (p *scratchPool) put(s *scratch) {
-	if cap(s.body) <= maxKept && cap(s.line) <= maxKept && cap(s.decoder.compact) <= maxKept {
+	if cap(s.body) <= maxKept && cap(s.line) <= maxKept && cap(s.decoder.compact) <= maxKept && s.printer.kept() {
 		p.pool.Put(s)
 	}
 }

