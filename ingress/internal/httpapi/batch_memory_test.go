@@ -10,11 +10,8 @@ import (
 )
 
 // TestBatchOfManyBytes shows that the largest body is held about once, not as a tree of what is in it: all that is allocated for it, kept or not, is less than
-// four times its size. The records are on their way to the log, which is not counted here.
+// four times its size (eight where the race detector throws away a part of what is pooled). The records are on their way to the log, which is not counted here.
 func TestBatchOfManyBytes(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates as well")
-	}
 	w := newWorld(t, nil)
 	w.appender.silent = true
 	var b strings.Builder
@@ -39,7 +36,11 @@ func TestBatchOfManyBytes(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	send() // fills the pools
-	if took := send(); took > 4*DefaultMaxBatchBody {
+	most := uint64(4 * DefaultMaxBatchBody)
+	if raceEnabled {
+		most *= 2
+	}
+	if took := send(); took > most {
 		t.Errorf("%d bytes were allocated for a body of %d", took, len(body))
 	} else {
 		t.Logf("%.1f times the body was allocated", float64(took)/float64(len(body)))
