@@ -23,6 +23,8 @@ type FairnessConfig struct {
 	Duration         time.Duration // of each measurement
 	Partitions       int
 	FloodConnections int
+	FloodRate        float64 // of one that keeps to what the machine can take
+	Burst            int     // at once, every second, of one that sends nothing between
 	QuietRate        float64
 	QuietConnections int
 	RateLimit        float64 // of every account, where there is one
@@ -36,6 +38,8 @@ const (
 	defaultQuietConnections = 8
 	defaultFairnessTime     = 10 * time.Second
 	defaultFairnessLimit    = 2000
+	defaultFloodRate        = 10_000
+	defaultFloodBurst       = 2000
 	defaultFairnessRequests = 64
 	quietUsers              = 64
 	floodUsers              = 20_000
@@ -47,6 +51,8 @@ func (c *FairnessConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Duration, "duration", defaultFairnessTime, "of each measurement")
 	fs.IntVar(&c.Partitions, "partitions", 2, "that both accounts share")
 	fs.IntVar(&c.FloodConnections, "connections", loadgen.DefaultConnections, "of the account that floods, each with one request at a time")
+	fs.Float64Var(&c.FloodRate, "flood-rate", defaultFloodRate, "triggers a `second`, where the flood keeps to a rate")
+	fs.IntVar(&c.Burst, "burst", defaultFloodBurst, "`triggers` at once every second, where it comes in bursts")
 	fs.Float64Var(&c.QuietRate, "quiet-rate", defaultQuietRate, "triggers a `second` of the quiet account, whether or not earlier ones were answered")
 	fs.IntVar(&c.QuietConnections, "quiet-connections", defaultQuietConnections, "of the quiet account")
 	fs.Float64Var(&c.RateLimit, "rate-limit", defaultFairnessLimit, "triggers a `second` of an account, in the measurements that have a limit")
@@ -66,6 +72,8 @@ func (c *FairnessConfig) Validate() error {
 	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
 	fault(c.Partitions < 1, "-partitions is %d, under 1", c.Partitions)
 	fault(c.FloodConnections < 1 || c.FloodConnections > floodUsers, "-connections is %d, not within 1 and %d", c.FloodConnections, floodUsers)
+	fault(c.FloodRate <= 0, "-flood-rate is %g, not over 0", c.FloodRate)
+	fault(c.Burst < 1, "-burst is %d, under 1", c.Burst)
 	fault(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
 	fault(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
 	fault(c.MaxRequests < 4, "-max-requests is %d, under 4", c.MaxRequests)
@@ -76,18 +84,23 @@ func (c *FairnessConfig) Validate() error {
 // neighbour is what the quiet account is measured beside.
 type neighbour struct {
 	name   string
-	floods bool
+	flood  func(FairnessConfig) loadgen.Config // nil: there is none
 	limits func(FairnessConfig, *ingress.Limits)
 }
 
 // neighbours begin with none, to which the others are compared.
 func neighbours() []neighbour {
 	none := func(FairnessConfig, *ingress.Limits) {}
+	all := func(FairnessConfig) loadgen.Config { return loadgen.Config{} }
+	steady := func(c FairnessConfig) loadgen.Config { return loadgen.Config{Rate: c.FloodRate} }
 	return []neighbour{
-		{"alone", false, none},
-		{"beside a flood", true, none},
-		{"beside a flood, with -max-requests", true, func(c FairnessConfig, l *ingress.Limits) { l.Requests = c.MaxRequests }},
-		{"beside a flood, with -rate-limit", true, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
+		{"alone", nil, none},
+		{"beside bursts", func(c FairnessConfig) loadgen.Config { return loadgen.Config{Burst: c.Burst, Every: time.Second} }, none},
+		{"beside -flood-rate", steady, none},
+		{"beside -flood-rate, -rate-limit", steady, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
+		{"beside all that can be sent", all, none},
+		{"the same, -max-requests", all, func(c FairnessConfig, l *ingress.Limits) { l.Requests = c.MaxRequests }},
+		{"the same, -rate-limit", all, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
 	}
 }
 
@@ -121,8 +134,8 @@ func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
 			}
 		}
 	}
-	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections, closed loop; P = %d; %d rounds of %s; -max-requests %d; -rate-limit %g\n\n",
-		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.MaxRequests, cfg.RateLimit)
+	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections; P = %d; %d rounds of %s; -flood-rate %g, -burst %d, -max-requests %d, -rate-limit %g\n\n",
+		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.FloodRate, cfg.Burst, cfg.MaxRequests, cfg.RateLimit)
 	f.print(w)
 	return nil
 }
@@ -168,8 +181,10 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 	}
 	var flood *loadgen.Session
 	flooded := func() {}
-	if f.beside[i].floods {
-		if flood, err = f.session(ctx, d, keys, "flood", loadgen.Config{Users: floodUsers, Connections: f.cfg.FloodConnections, Duration: f.cfg.Duration + 2*DefaultWarmUp}); err != nil {
+	if shape := f.beside[i].flood; shape != nil {
+		load := shape(f.cfg)
+		load.Users, load.Connections, load.Duration = floodUsers, f.cfg.FloodConnections, f.cfg.Duration+2*DefaultWarmUp
+		if flood, err = f.session(ctx, d, keys, "flood", load); err != nil {
 			return err
 		}
 		flooded = f.begin(ctx, flood)
