@@ -17,8 +17,9 @@ type supervisor struct {
 	hold    *membership.Membership
 	events  chan struct{} // a partition has changed its state or ended
 	running sync.WaitGroup
-	leaveBy time.Time // when waiting for others ends; zero: not leaving
-	lapses  int       // of the membership, that were dealt with
+	disk    sync.Mutex // held by the partition that writes a checkpoint
+	leaveBy time.Time  // when waiting for others ends; zero: not leaving
+	lapses  int        // of the membership, that were dealt with
 }
 
 func newSupervisor(w *Worker, m *membership.Membership) *supervisor {
@@ -125,7 +126,7 @@ func (s *supervisor) standsBy(p int) bool { return s.standbys != nil && s.standb
 func (s *supervisor) start(p int) {
 	ctx, stop := context.WithCancel(context.Background())
 	h := &held{stop: stop, word: s.orders.Of(p).Revision, Partition: partition.New(s.config(p), partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger,
-		Metrics: s.parts, Shelves: s.shelves, Now: s.deps.Now, Guard: s.guard(p), Changed: func() { poke(s.events) }})}
+		Metrics: s.parts, Shelves: s.shelves, Disk: &s.disk, Now: s.deps.Now, Guard: s.guard(p), Changed: func() { poke(s.events) }})}
 	h.Follow()
 	if s.mine(p) {
 		s.keep(p, h)

@@ -16,7 +16,6 @@ type generation struct {
 	events  uint64    // all up to this number must be in EVENTS-p before the commit
 	since   time.Time // when the first message of it was applied
 	running bool      // a commit is under way
-	begun   time.Time // of the last attempt
 	again   time.Time // not before this, after an error
 	pause   backoff
 }
@@ -71,7 +70,7 @@ func (a *actor) commit(now time.Time) {
 		return
 	}
 	a.store.SetEmitted(a.reached)
-	g.running, g.begun = true, now
+	g.running = true
 	a.spawn(func(context.Context) { a.committed <- a.write() })
 }
 
@@ -80,10 +79,24 @@ func (a *actor) write() error {
 	if err := a.fail(StepCheckpointBegin); err != nil {
 		return err
 	}
-	if err := a.store.Commit(); err != nil {
+	if err := a.writeAlone(); err != nil {
 		return err
 	}
 	return a.fail(StepCheckpointCommitted)
+}
+
+// writeAlone writes while no other partition of the process does.
+func (a *actor) writeAlone() error {
+	if disk := a.deps.Disk; disk != nil {
+		disk.Lock()
+		defer disk.Unlock()
+	}
+	begun := a.deps.Now()
+	err := a.store.Commit()
+	if err == nil {
+		a.deps.Metrics.commitSeconds.WithLabelValues(a.label()).Observe(a.deps.Now().Sub(begun).Seconds())
+	}
+	return err
 }
 
 // commitEnded notes a checkpoint, or tries again later.
@@ -103,7 +116,6 @@ func (a *actor) commitEnded(err error) error {
 	a.uncommitted.Over(a.log, "checkpoints are written again", "seq", g.seq)
 	a.store.Release()
 	a.generation = nil
-	a.deps.Metrics.commitSeconds.WithLabelValues(a.label()).Observe(now.Sub(g.begun).Seconds())
 	a.view.update(func(f *facts) { f.checkpointSeq, f.commitErr = g.seq, nil })
 	a.showAge()
 	return nil

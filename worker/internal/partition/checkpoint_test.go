@@ -3,6 +3,8 @@ package partition
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,4 +46,45 @@ func TestDiskFull(t *testing.T) {
 	x = r.start(file)
 	x.reach(last)
 	r.sameAsUninterrupted(x)
+}
+
+// turns is a lock that can say whether it is held.
+type turns struct {
+	sync.Mutex
+	held atomic.Bool
+	many atomic.Int64 // times that it was taken
+}
+
+func (l *turns) Lock()   { l.Mutex.Lock(); l.held.Store(true); l.many.Add(1) }
+func (l *turns) Unlock() { l.held.Store(false); l.Mutex.Unlock() }
+
+// A checkpoint is written while no other partition of the process writes one, and is not written before it is this one's turn; meanwhile the partition
+// goes on applying.
+func TestCheckpointsTakeTurns(t *testing.T) {
+	r := newRig(t)
+	var disk turns
+	var alone atomic.Bool
+	alone.Store(true)
+	disk.Lock() // somebody else writes
+	x := r.start(r.file(), func(c *Config, d *Deps) {
+		c.CheckpointEvery = time.Millisecond
+		d.Disk = &disk
+		d.Failpoint = func(step string) error {
+			if step == StepCheckpointWriting && !disk.held.Load() {
+				alone.Store(false)
+			}
+			return nil
+		}
+	}).serving()
+	r.append(users(2)...)
+	r.append(trigger("user-0", 1, 0))
+	x.reach(r.last())
+	if s := x.Status(); s.CheckpointSeq != 0 {
+		t.Errorf("a checkpoint at %d was written while somebody else wrote", s.CheckpointSeq)
+	}
+	disk.Unlock()
+	natstest.Eventually(t, func() bool { s := x.Status(); return s.CheckpointSeq == s.Applied }, "all is in a checkpoint")
+	if !alone.Load() || disk.many.Load() < 2 {
+		t.Errorf("written without the lock: %t, which was taken %d times", !alone.Load(), disk.many.Load())
+	}
 }

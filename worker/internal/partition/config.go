@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
@@ -81,6 +82,10 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics *Metrics         // shared by the partitions of a process
 	Now     func() time.Time // the wall clock: due times, ages, ticks' times; nil = time.Now
+
+	// Disk, if set, is held while a checkpoint is written; shared by the partitions of a process, so that not all of them take the processors and the
+	// disk from appends at once.
+	Disk sync.Locker
 
 	// Shelves is where snapshots lie; shared by the partitions of a process. nil: with the defaults, and metrics that are not shown.
 	Shelves *snapshot.Shelves
