@@ -59,13 +59,28 @@ func (f *fleet) sendRange(from, to uint64) {
 	}
 }
 
-// inFile waits until the partition is applied, emitted and in the file.
+// inFile waits until the partition is applied, emitted and in the files of all mates, and no redirect waits: the log does not grow by ticks any more.
 func (f *fleet) inFile(mates ...*mate) {
 	f.t.Helper()
 	natstest.Eventually(f.t, func() bool {
 		r := f.inspect()[torn]
-		return r.State == "serving" && r.Applied == f.last(torn) && r.Emitted == r.Events && r.CheckpointSeq == r.Applied
+		for _, m := range mates {
+			if m.checkpointed() != r.Applied {
+				return false
+			}
+		}
+		return r.State == "serving" && r.Pending == 0 && r.Applied == f.last(torn) && r.Emitted == r.Events && r.CheckpointSeq == r.Applied
 	}, "all of it is in the file")
+}
+
+// checkpointed is what a mate's file reflects of the partition, as its owner or as its standby; 0 if it is neither.
+func (m *mate) checkpointed() uint64 {
+	for _, h := range m.all() {
+		if s := h.Status(); s.Partition == torn {
+			return s.CheckpointSeq
+		}
+	}
+	return 0
 }
 
 func (f *fleet) halted(mates int) {
@@ -271,7 +286,7 @@ func TestAdoptAgainAfterACrash(t *testing.T) {
 			t.Errorf("after %s it is not paused", last)
 		}
 	}
-	if err := f.adopted(t.TempDir(), 3, func(*adopt.Deps) {}); err != nil {
+	if err := f.adopted(t.TempDir(), 50, func(*adopt.Deps) {}); err != nil { // events do not know of the ticks that came last
 		t.Fatal(err)
 	}
 	d.goesOn(f.start("b"), 61)

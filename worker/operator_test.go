@@ -40,6 +40,7 @@ type row struct {
 	Digest                                     string
 	Applied, Last, Emitted, Events             uint64
 	First                                      uint64
+	Pending                                    uint64 `json:"pending_redirects"`
 	CheckpointSeq                              uint64 `json:"checkpoint_seq"`
 	SnapshotSeq                                uint64 `json:"snapshot_seq"`
 	Halted                                     map[string]string
