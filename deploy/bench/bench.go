@@ -71,21 +71,25 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
 }
 
+// faults are what is wrong with a configuration.
+type faults []error
+
+func (f *faults) add(bad bool, format string, args ...any) {
+	if bad {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
 // Validate joins all faults.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
-	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
-	fault(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
-	fault(c.Connections < 1, "-connections is %d, under 1", c.Connections)
-	fault(c.Users < c.Connections, "-users is %d, fewer than %d connections", c.Users, c.Connections)
-	fault(c.Vars < 0 || c.ValueBytes < 0, "-vars and -value-bytes are %d and %d, under 0", c.Vars, c.ValueBytes)
-	return errors.Join(faults...)
+	var f faults
+	f.add(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
+	f.add(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
+	f.add(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
+	f.add(c.Connections < 1, "-connections is %d, under 1", c.Connections)
+	f.add(c.Users < c.Connections, "-users is %d, fewer than %d connections", c.Users, c.Connections)
+	f.add(c.Vars < 0 || c.ValueBytes < 0, "-vars and -value-bytes are %d and %d, under 0", c.Vars, c.ValueBytes)
+	return errors.Join(f...)
 }
 
 // Counts is a list of numbers of partitions. It is a flag.Value.

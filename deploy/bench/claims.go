@@ -56,22 +56,17 @@ func (c *ClaimsConfig) RegisterFlags(fs *flag.FlagSet) {
 
 // Validate joins all faults.
 func (c *ClaimsConfig) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
-	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
-	fault(c.For < shortestFor, "-for is %v, under %v", c.For, shortestFor)
-	fault(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
-	fault(c.Partitions < 1 || c.Partitions > claimsPartitionsLimit, "-partitions is %d, not within 1 and %d", c.Partitions, claimsPartitionsLimit)
+	var f faults
+	f.add(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
+	f.add(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
+	f.add(c.For < shortestFor, "-for is %v, under %v", c.For, shortestFor)
+	f.add(c.WarmUp <= 0, "-warm-up is %v, not over 0", c.WarmUp)
+	f.add(c.Partitions < 1 || c.Partitions > claimsPartitionsLimit, "-partitions is %d, not within 1 and %d", c.Partitions, claimsPartitionsLimit)
 	for _, n := range append(Counts{c.steady()}, c.Connections...) {
-		fault(c.Users < n, "-users is %d, fewer than %d connections", c.Users, n)
+		f.add(c.Users < n, "-users is %d, fewer than %d connections", c.Users, n)
 	}
-	fault(c.Vars < 0 || c.ValueBytes < 0, "-vars and -value-bytes are %d and %d, under 0", c.Vars, c.ValueBytes)
-	return errors.Join(faults...)
+	f.add(c.Vars < 0 || c.ValueBytes < 0, "-vars and -value-bytes are %d and %d, under 0", c.Vars, c.ValueBytes)
+	return errors.Join(f...)
 }
 
 // steady is with how many connections the sustained load is.

@@ -62,23 +62,18 @@ func (c *FairnessConfig) RegisterFlags(fs *flag.FlagSet) {
 
 // Validate joins all faults.
 func (c *FairnessConfig) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
-	fault(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
-	fault(c.Partitions < 1, "-partitions is %d, under 1", c.Partitions)
-	fault(c.FloodConnections < 1 || c.FloodConnections > floodUsers, "-connections is %d, not within 1 and %d", c.FloodConnections, floodUsers)
-	fault(c.FloodRate <= 0, "-flood-rate is %g, not over 0", c.FloodRate)
-	fault(c.Burst < 1, "-burst is %d, under 1", c.Burst)
-	fault(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
-	fault(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
-	fault(c.MaxRequests < 4, "-max-requests is %d, under 4", c.MaxRequests)
-	fault(c.RateLimit <= c.QuietRate, "-rate-limit is %g, not over -quiet-rate", c.RateLimit)
-	return errors.Join(faults...)
+	var f faults
+	f.add(c.Rounds < 1 || c.Rounds > maxRounds, "-rounds is %d, not within 1 and %d", c.Rounds, maxRounds)
+	f.add(c.Duration <= 0, "-duration is %v, not over 0", c.Duration)
+	f.add(c.Partitions < 1, "-partitions is %d, under 1", c.Partitions)
+	f.add(c.FloodConnections < 1 || c.FloodConnections > floodUsers, "-connections is %d, not within 1 and %d", c.FloodConnections, floodUsers)
+	f.add(c.FloodRate <= 0, "-flood-rate is %g, not over 0", c.FloodRate)
+	f.add(c.Burst < 1, "-burst is %d, under 1", c.Burst)
+	f.add(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
+	f.add(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
+	f.add(c.MaxRequests < 4, "-max-requests is %d, under 4", c.MaxRequests)
+	f.add(c.RateLimit <= c.QuietRate, "-rate-limit is %g, not over -quiet-rate", c.RateLimit)
+	return errors.Join(f...)
 }
 
 // neighbour is what the quiet account is measured beside.
