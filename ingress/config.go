@@ -1,9 +1,7 @@
 package ingress
 
 import (
-	"errors"
 	"flag"
-	"fmt"
 	"time"
 
 	"github.com/triggerd/triggerd/ingress/internal/admission"
@@ -17,6 +15,7 @@ import (
 const (
 	DefaultHTTPAddr     = "127.0.0.1:8080"
 	DefaultDrainTimeout = 10 * time.Second
+	DefaultAudience     = auth.DefaultAudience
 )
 
 // Config is what an ingress can be told.
@@ -40,6 +39,7 @@ type Config struct {
 	QueueBytes      int           // bytes of the records waiting per partition
 	CheckTimeout    time.Duration // how long a request waits to hear whether its user exists
 	CacheUsers      int           // known users that are remembered
+	TraceSample     float64       // the share of requests without a traceparent of which spans are kept
 	Limits          Limits
 }
 
@@ -47,11 +47,11 @@ type Config struct {
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.HTTPAddr, "http-addr", DefaultHTTPAddr, "`address` of the public port; port 0 takes a free one")
 	fs.StringVar(&c.KeysFile, "keys-file", c.KeysFile, "JWKS `file` with the public keys of the token issuers, read again when it changes")
-	fs.StringVar(&c.KeysURL, "keys-url", "", "`url` (https) of such a JWKS instead of -keys-file; asked again and again, never because of a token")
+	fs.Var((*config.URL)(&c.KeysURL), "keys-url", "`url` (https) of such a JWKS instead of -keys-file; asked again and again, never because of a token")
 	fs.StringVar(&c.KeysURLCA, "keys-url-ca", "", "`file` with the certificates (PEM) that sign the server of -keys-url; the system's if empty")
 	fs.DurationVar(&c.KeysURLEvery, "keys-url-every", auth.DefaultURLEvery, "how often -keys-url is asked: a key that was taken away counts no longer than that")
 	fs.DurationVar(&c.KeysURLTimeout, "keys-url-timeout", auth.DefaultURLTimeout, "how long an answer of -keys-url is waited for")
-	fs.StringVar(&c.TokenAudience, "token-audience", auth.DefaultAudience, "what a token's aud must name")
+	fs.StringVar(&c.TokenAudience, "token-audience", DefaultAudience, "what a token's aud must name")
 	fs.StringVar(&c.TokenIssuer, "token-issuer", "", "what a token's iss must be; empty takes any")
 	fs.DurationVar(&c.DefaultWait, "default-wait-time", 0, "delay of a redirect whose trigger gives no wait_time")
 	fs.BoolVar(&c.RequireModuleID, "require-module-id", true, "refuse a trigger without the key module_id (null is fine)")
@@ -66,32 +66,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.QueueBytes, "queue-bytes", appender.DefaultQueueBytes, "bytes of the records that may wait in a partition's queue")
 	fs.DurationVar(&c.CheckTimeout, "check-timeout", admission.DefaultTimeout, "how long a request waits to hear whether its user exists")
 	fs.IntVar(&c.CacheUsers, "cache-users", admission.DefaultCacheUsers, "known users that are remembered for 30 s")
+	fs.Float64Var(&c.TraceSample, "trace-sample", httpapi.DefaultTraceSample, "with -otlp-endpoint, the `share`, from 0 to 1, of requests without a traceparent that begin a trace")
 	c.Limits.RegisterFlags(fs)
-}
-
-// Validate joins all faults.
-func (c *Config) Validate() error {
-	var faults []error
-	if c.TokenAudience == "" {
-		faults = append(faults, errors.New("-token-audience is empty"))
-	}
-	positive := func(name string, v int64) {
-		if v < 1 {
-			faults = append(faults, fmt.Errorf("-%s is %d, under 1", name, v))
-		}
-	}
-	positive("max-body", c.MaxBody)
-	positive("max-vars", int64(c.MaxVars))
-	positive("max-batch-body", c.MaxBatchBody)
-	positive("check-timeout", int64(c.CheckTimeout))
-	positive("append-timeout", int64(c.AppendTimeout))
-	positive("append-stall-after", int64(c.StallAfter))
-	positive("queue-records", int64(c.QueueRecords))
-	positive("queue-bytes", int64(c.QueueBytes))
-	positive("cache-users", int64(c.CacheUsers))
-	positive("keys-url-every", int64(c.KeysURLEvery))
-	positive("keys-url-timeout", int64(c.KeysURLTimeout))
-	return errors.Join(append(faults, c.Limits.Validate(), c.gate(Deps{}).Validate(), c.api(1).Validate(), c.appender(1).Validate(), c.admission(1).Validate())...)
 }
 
 func (c *Config) gate(deps Deps) auth.Config {
@@ -113,7 +89,7 @@ func (c *Config) admission(partitions int) admission.Config {
 
 func (c *Config) api(partitions int) httpapi.Config {
 	api := httpapi.Config{Partitions: partitions, DefaultWait: c.DefaultWait, OptionalModuleID: !c.RequireModuleID, MaxBody: c.MaxBody, MaxVars: c.MaxVars,
-		MaxBatchBody: c.MaxBatchBody}
+		MaxBatchBody: c.MaxBatchBody, TraceSample: c.TraceSample}
 	c.Limits.apply(&api)
 	return api
 }

@@ -49,6 +49,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // Deps is what an ingress works with; it owns none of it.
@@ -57,6 +58,7 @@ type Deps struct {
 	Logger     *slog.Logger          // nil = nothing is logged
 	Registerer prometheus.Registerer // nil = metrics are kept and shown to nobody
 	Health     *lifecycle.Health     // nil = nobody asks
+	Tracer     *tracing.Tracer       // nil = spans go nowhere
 }
 
 // Ingress is bound to its port from New on and serves while it runs.
@@ -98,7 +100,7 @@ func (in *Ingress) make(deps Deps) (err error) {
 	state := statequery.NewClient(deps.Broker.Conn)
 	partitions := deps.Broker.Partitions()
 	in.appender, err = appender.New(in.cfg.appender(partitions), appender.Deps{
-		Conn: deps.Broker.Conn, Registerer: deps.Registerer, Log: deps.Logger})
+		Conn: deps.Broker.Conn, Registerer: deps.Registerer, Log: deps.Logger, Health: deps.Health, Tracer: deps.Tracer})
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func (in *Ingress) make(deps Deps) (err error) {
 	}
 	in.api, err = httpapi.New(in.cfg.api(partitions), httpapi.Deps{
 		Gate: gate, Appender: in.appender, Users: in.admission, Directory: in.directory, State: state, Log: deps.Broker, Limiter: in.limits.limiter,
-		Registerer: deps.Registerer, Logger: deps.Logger})
+		Registerer: deps.Registerer, Logger: deps.Logger, Tracer: deps.Tracer})
 	if err != nil {
 		return err
 	}
@@ -200,6 +202,9 @@ func (in *Ingress) closeParts(ctx context.Context) (err error) {
 	if in.admission != nil {
 		in.admission.Close()
 	}
+	if in.appender != nil { // before those below, which wait for the broker to forget their watches, and would use up its time
+		err = in.appender.Close(ctx)
+	}
 	if in.directory != nil {
 		in.directory.Close()
 	}
@@ -209,9 +214,6 @@ func (in *Ingress) closeParts(ctx context.Context) (err error) {
 	}
 	if in.revoked != nil {
 		in.revoked.Close()
-	}
-	if in.appender != nil {
-		err = in.appender.Close(ctx)
 	}
 	in.limits.close(ctx, in.log)
 	return err

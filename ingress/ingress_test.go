@@ -180,7 +180,7 @@ func TestConfigTellsAllFaults(t *testing.T) {
 		"-keys-url-every", "0s", "-keys-url-timeout", "0s", "-http-drain-timeout", "-1s", "-token-audience", "", "-cache-users", "-1",
 		"-rate-limit", "-1", "-rate-burst", "-1", "-rate-accounts", "0", "-max-connections", "0", "-max-requests", "0", "-max-body-bytes", "0", "-imports", "0", "-http-max-header-bytes", "0",
 		"-http-read-header-timeout", "0s", "-http-read-timeout", "0s", "-http-write-timeout", "30s", "-http-idle-timeout", "0s", "-http-drain-delay", "-1s"}, nil, io.Discard, &cfg)
-	for _, want := range []string{"-keys-file and -keys-url", "keys-url-every", "keys-url-timeout", "max-vars", "max-body", "max-batch-body", "batches", "default wait", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users",
+	for _, want := range []string{"-keys-file and -keys-url", "keys-url-every", "keys-url-timeout", "max-vars", "max-body", "max-batch-body", "batches", "default-wait-time", "append-timeout", "append-stall-after", "http-drain-timeout", "token-audience", "cache-users",
 		"rate is -1", "burst is -1", "rate-accounts", "max-connections", "max-requests", "max-body-bytes", "imports", "http-max-header-bytes", "http-read-header-timeout", "http-read-timeout",
 		"http-write-timeout", "http-idle-timeout", "http-drain-delay"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -2,9 +2,7 @@ package ingress
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/triggerd/triggerd/ingress/internal/peers"
 	"github.com/triggerd/triggerd/ingress/internal/ratelimit"
 	"github.com/triggerd/triggerd/shared/config"
-	"github.com/triggerd/triggerd/shared/statequery"
 )
 
 // Limits is how much of everything an ingress takes: what accounts may send, what may be in hand at once, and how long callers may take. deploy/LIMITS.md says what a
@@ -23,8 +20,10 @@ type Limits struct {
 	Burst        int     // triggers of one account at once; 0 = what two seconds bring
 	RateAccounts int     // accounts whose triggers are counted at once
 
-	Connections  int   // open at once
-	Requests     int   // for triggers, in hand at once
+	Connections  int // open at once
+	Requests     int // for triggers, in hand at once
+	Turns        int // of those, at work at once while several accounts send; 0 = 8 for each processor and millisecond that the log takes, -1 = no bound
+	TurnTimeout  time.Duration
 	BodyBytes    int64 // of bodies in hand at once
 	Batches      int   // in hand at once
 	Imports      int   // in hand at once
@@ -44,6 +43,8 @@ func (l *Limits) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&l.RateAccounts, "rate-accounts", ratelimit.DefaultMaxAccounts, "accounts whose triggers are counted at once")
 	fs.IntVar(&l.Connections, "max-connections", httpapi.DefaultMaxConnections, "open at once; one more is answered 503 and closed")
 	fs.IntVar(&l.Requests, "max-requests", httpapi.DefaultMaxRequests, "requests for triggers in hand at once; one account may have as many as are left for all others")
+	fs.IntVar(&l.Turns, "turns", 0, "requests for triggers at work at once while more than one account sends, the others wait for their account's turn; 0 is 8 for each processor and millisecond that the log takes, -1 no bound")
+	fs.DurationVar(&l.TurnTimeout, "turn-timeout", httpapi.DefaultTurnTimeout, "how long a request waits for its account's turn")
 	l.BodyBytes = httpapi.DefaultMaxBodyBytes
 	fs.Var((*config.Bytes)(&l.BodyBytes), "max-body-bytes", "`size` of all bodies in hand at once; one account may have as much as is left for all others")
 	fs.IntVar(&l.Batches, "batches", httpapi.DefaultBatches, "batches in hand at once; one account may have as many as are left for all others")
@@ -57,30 +58,6 @@ func (l *Limits) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&l.DrainTimeout, "http-drain-timeout", DefaultDrainTimeout, "for requests in hand when the process stops")
 }
 
-// Validate joins all faults.
-func (l *Limits) Validate() error {
-	faults := []error{l.rate().Default.Validate()}
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	for _, v := range []struct {
-		name  string
-		value int64
-	}{
-		{"rate-accounts", int64(l.RateAccounts)}, {"max-connections", int64(l.Connections)}, {"max-requests", int64(l.Requests)},
-		{"max-body-bytes", l.BodyBytes}, {"batches", int64(l.Batches)}, {"imports", int64(l.Imports)}, {"http-max-header-bytes", int64(l.HeaderBytes)},
-		{"http-read-header-timeout", int64(l.ReadHeader)}, {"http-read-timeout", int64(l.Read)}, {"http-idle-timeout", int64(l.Idle)},
-		{"http-drain-timeout", int64(l.DrainTimeout)},
-	} {
-		fault(v.value < 1, "-%s is %d, under 1", v.name, v.value)
-	}
-	fault(l.Write <= statequery.MaxWait, "-http-write-timeout is %v, not over the %v that callers may ask to wait", l.Write, statequery.MaxWait)
-	fault(l.DrainDelay < 0, "-http-drain-delay is %v, under 0", l.DrainDelay)
-	return errors.Join(faults...)
-}
-
 func (l *Limits) rate() ratelimit.Config {
 	return ratelimit.Config{Default: ratelimit.Limit{Rate: l.Rate, Burst: l.Burst}, MaxAccounts: l.RateAccounts}
 }
@@ -88,6 +65,7 @@ func (l *Limits) rate() ratelimit.Config {
 // apply sets what the HTTP surface is told of them.
 func (l *Limits) apply(c *httpapi.Config) {
 	c.MaxConnections, c.MaxRequests, c.MaxBodyBytes, c.Batches, c.Imports = l.Connections, l.Requests, l.BodyBytes, l.Batches, l.Imports
+	c.Turns, c.TurnTimeout = l.Turns, l.TurnTimeout
 	c.MaxHeaderBytes, c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout = l.HeaderBytes, l.ReadHeader, l.Read, l.Write, l.Idle
 }
 

@@ -28,6 +28,7 @@ type stalling struct {
 	proxy *natstest.Proxy
 	reg   *prometheus.Registry
 	token string
+	other string // of another account
 	ended chan error
 	stop  context.CancelFunc
 }
@@ -43,7 +44,7 @@ func startStalling(t *testing.T, change func(*ingress.Config)) *stalling {
 	if change != nil {
 		change(&cfg)
 	}
-	s.token = s.tokenOf(cfg, "demo")
+	s.token, s.other = s.tokenOf(cfg, "demo"), s.tokenOf(cfg, "other")
 	var err error
 	if s.in, err = ingress.New(cfg, deps); err != nil {
 		t.Fatal(err)
@@ -159,6 +160,33 @@ func TestOverload(t *testing.T) {
 		if status := <-first; status != http.StatusOK {
 			t.Errorf("the first one and the last: %d", status)
 		}
+	}
+}
+
+// While another account waits for the log, one that floods has as many at work as are left, and the rest waits for its turn, for as long as it is told to.
+func TestFloodWaitsForItsTurn(t *testing.T) {
+	s := startStalling(t, func(c *ingress.Config) { c.Limits.Turns, c.Limits.TurnTimeout = 4, 10*time.Second })
+	defer s.end()
+	s.flows("alice")
+	before := s.value("triggerd_ingress_append_batch_records")
+	s.proxy.Hold()
+	quiet := s.dial()
+	defer quiet.Close()
+	io.WriteString(quiet, trigger(s.other, "alice"))
+	natstest.Eventually(t, func() bool { return s.value("triggerd_ingress_append_batch_records") == before+1 }, "the quiet one is in flight")
+	statuses := make(chan int, 6)
+	for range cap(statuses) {
+		s.send("alice", statuses)
+	}
+	natstest.Eventually(t, func() bool { return s.value("triggerd_ingress_requests_waiting") == 4 }, "two are at work, and four wait")
+	s.proxy.Release()
+	for range cap(statuses) {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("one of the flood: %d", status)
+		}
+	}
+	if resp, err := http.ReadResponse(bufio.NewReader(quiet), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the quiet one: %v, %v", resp, err)
 	}
 }
 

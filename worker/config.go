@@ -3,7 +3,6 @@ package worker
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"time"
 
 	"github.com/triggerd/triggerd/shared/config"
@@ -25,8 +24,9 @@ const minPartitionBytes = 16 << 20
 
 // Config is a worker's settings. Zero values are replaced by the defaults, except DataDir.
 type Config struct {
-	DataDir string // the partitions' files are in <DataDir>/worker; no flag here: the program has one
-	Name    string // of this worker in ticks; empty = its id among the members
+	DataDir   string // the partitions' files are in <DataDir>/worker; no flag here: the program has one
+	DataHomes int    // directories below DataDir, of which the first that no other worker has is this one's DataDir; 0 = DataDir itself
+	Name      string // of this worker in ticks; empty = its id among the members
 
 	CheckpointEvery time.Duration // longest time that something applied stays out of the file, if all goes well
 	CheckpointUsers int           // users touched that make a partition's checkpoint due earlier
@@ -69,34 +69,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.HaltAfter, "halt-after", c.HaltAfter, "`time` for which a broker must say, again and again, what halts a partition: that its log is missing, or ends too early")
 	fs.Var((*standby)(&c.NoStandby), "standby", "`number` of partitions' standbys, 0 or 1: a worker that follows, to take over at once")
 	fs.DurationVar(&c.LeaveTimeout, "leave-timeout", c.LeaveTimeout, "longest `time` that other workers may take to catch up when this one is told to stop; draining comes on top")
-}
-
-// Validate joins all faults.
-func (c *Config) Validate() error {
-	filled := *c
-	filled.fill()
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(filled.CheckpointEvery < 10*time.Millisecond, "-checkpoint-every is %s, under 10ms", filled.CheckpointEvery)
-	fault(filled.CheckpointUsers < 1, "-checkpoint-users is %d, under 1", filled.CheckpointUsers)
-	fault(filled.OverlayBytes < 1<<20, "-overlay-bytes is %s, under 1MiB", filled.OverlayBytes.String())
-	fault(filled.CacheBytes < 1<<20, "-cache-bytes is %s, under 1MiB", filled.CacheBytes.String())
-	fault(filled.EmitEvery < 0 || filled.EmitEvery > time.Second, "-emit-every is %s, not within 0 and 1s", filled.EmitEvery)
-	fault(filled.DigestEvery < 100*time.Millisecond, "-digest-every is %s, under 100ms", filled.DigestEvery)
-	fault(filled.SnapshotEvery < time.Second, "-snapshot-every is %s, under 1s", filled.SnapshotEvery)
-	fault(filled.SnapshotLogBytes < 1<<20, "-snapshot-log-bytes is %s, under 1MiB", filled.SnapshotLogBytes.String())
-	fault(filled.SnapshotRate < 64<<10, "-snapshot-rate is %s, under 64KiB", filled.SnapshotRate.String())
-	fault(!(filled.SnapshotShare >= 0.01 && filled.SnapshotShare <= 1), "-snapshot-share is %g, not within 0.01 and 1", filled.SnapshotShare)
-	fault(filled.SnapshotMaxBytes < 1<<20, "-snapshot-max-bytes is %s, under 1MiB", filled.SnapshotMaxBytes.String())
-	fault(filled.PartitionMaxBytes != 0 && filled.PartitionMaxBytes < minPartitionBytes, "-partition-max-bytes is %s, neither 0 nor at least 16MiB", filled.PartitionMaxBytes.String())
-	fault(filled.DrainTimeout < 0, "-worker-drain-timeout is %s, under 0", filled.DrainTimeout)
-	fault(filled.HaltAfter < 0, "-halt-after is %s, under 0", filled.HaltAfter)
-	fault(filled.LeaveTimeout < 0, "-leave-timeout is %s, under 0", filled.LeaveTimeout)
-	return errors.Join(faults...)
 }
 
 func (c *Config) fill() {

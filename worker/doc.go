@@ -1,6 +1,6 @@
 // Package worker owns partitions: it applies their logs, keeps their state in files, emits their events, and answers questions about
 // them. Any number of workers, from one to the number of partitions, share a deployment; more are idle. A data directory has one worker at a
-// time and is locked by it; a Worker needs nothing but a broker to talk to.
+// time and is locked by it, and workers that share one (Config.DataHomes) take parts of it; a Worker needs nothing but a broker to talk to.
 //
 // # Usage
 //

@@ -7,8 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
+
+// homeDir is below a worker's -data-dir.
+const homeDir = "worker"
 
 // homeFile is in the worker's directory. It holds the directory's name among the members, and the lock on it ends with the process,
 // however that ends.
@@ -19,8 +23,31 @@ var errInUse = errors.New("another worker that runs has it: give each a -data-di
 
 // home is a worker's directory, locked.
 type home struct {
+	dir  string
 	name string // random, made once; letters and digits
 	file *os.File
+}
+
+// openHome takes the worker's directory, which is <DataDir>/worker, or the first of <DataDir>/0/worker, <DataDir>/1/worker … that is free.
+func (c *Config) openHome() (*home, error) {
+	if c.DataHomes == 0 {
+		return openHome(filepath.Join(c.DataDir, homeDir))
+	}
+	for i := range c.DataHomes {
+		h, err := openHome(filepath.Join(c.DataDir, strconv.Itoa(i), homeDir))
+		if !errors.Is(err, errInUse) {
+			return h, err
+		}
+	}
+	return nil, fmt.Errorf("take a directory below %s: %d other workers that run have all of them: raise -data-homes, or start fewer; nothing was changed", c.DataDir, c.DataHomes)
+}
+
+// lowestHome is the first directory that would be tried.
+func (c *Config) lowestHome() string {
+	if c.DataHomes == 0 {
+		return filepath.Join(c.DataDir, homeDir)
+	}
+	return filepath.Join(c.DataDir, strconv.Itoa(0), homeDir)
 }
 
 // openHome makes dir if need be and locks it.
@@ -32,7 +59,7 @@ func openHome(dir string) (*home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open worker's directory (-data-dir): %w", err)
 	}
-	h := &home{file: file}
+	h := &home{dir: dir, file: file}
 	if err := h.take(); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("take worker's directory %s: %w", dir, err)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -125,8 +126,9 @@ func (s *supervisor) standsBy(p int) bool { return s.standbys != nil && s.standb
 // start runs partition p, as its owner or as a standby.
 func (s *supervisor) start(p int) {
 	ctx, stop := context.WithCancel(context.Background())
-	h := &held{stop: stop, word: s.orders.Of(p).Revision, Partition: partition.New(s.config(p), partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger,
-		Metrics: s.parts, Shelves: s.shelves, Disk: &s.disk, Now: s.deps.Now, Guard: s.guard(p), Changed: func() { poke(s.events) }})}
+	pulse, forget := s.deps.Health.Pulse(fmt.Sprintf("partition %d", p))
+	h := &held{stop: stop, word: s.orders.Of(p).Revision, Partition: partition.New(s.config(p), partition.Deps{Broker: s.deps.Broker, Logger: s.deps.Logger, Tracer: s.deps.Tracer,
+		Metrics: s.parts, Shelves: s.shelves, Disk: &s.disk, Now: s.deps.Now, Pulse: pulse, Guard: s.guard(p), Changed: func() { poke(s.events) }})}
 	h.Follow()
 	if s.mine(p) {
 		s.keep(p, h)
@@ -136,6 +138,7 @@ func (s *supervisor) start(p int) {
 	s.mu.Unlock()
 	s.running.Go(func() {
 		defer stop()
+		defer forget()
 		s.allowed(ctx, p)
 		_ = h.Run(ctx) // logged and shown by the partition itself
 		poke(s.events)

@@ -17,6 +17,8 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/shared/tracing"
 	"github.com/triggerd/triggerd/worker/internal/control"
 	"github.com/triggerd/triggerd/worker/internal/membership"
 	"github.com/triggerd/triggerd/worker/internal/partition"
@@ -31,6 +33,7 @@ type Deps struct {
 	Registerer prometheus.Registerer // nil: metrics work, but are not shown
 	Health     *lifecycle.Health     // gets a check for each partition; may be nil
 	Now        func() time.Time      // nil: time.Now
+	Tracer     *tracing.Tracer       // nil: spans go nowhere
 }
 
 // Worker owns its share of a deployment's partitions.
@@ -42,6 +45,7 @@ type Worker struct {
 	shelves *snapshot.Shelves
 	members atomic.Pointer[membership.Membership] // nil before Run
 	orders  *control.Orders
+	home    string                  // directory of the partitions' files; of Run
 	trail   *trail.Trail            // of Run
 	told    chan struct{}           // closed when it is known what the former run left
 	meets   func(p int, seq uint64) // if set, called while a message is marked, before it is applied. For tests
@@ -75,6 +79,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		orders: control.New(control.Config{}, control.Deps{Broker: deps.Broker, Logger: deps.Logger}),
 		told:   make(chan struct{}), passed: make(chan suspect, maxPassed), ready: make(chan struct{}), partitions: make(map[int]*held)}
 	newOrderGauges(deps.Registerer, w)
+	if err := telemetry.RegisterDisk(deps.Registerer, "worker", cfg.DataDir); err != nil {
+		return nil, err
+	}
 	w.shelves = snapshot.New(snapshot.Config{Rate: int64(cfg.SnapshotRate), Share: cfg.SnapshotShare, MaxBytes: int64(cfg.SnapshotMaxBytes)},
 		snapshot.Deps{Broker: deps.Broker, Logger: deps.Logger, Metrics: snapshot.NewMetrics(deps.Registerer), Now: deps.Now})
 	w.metrics = newMetrics(deps.Registerer, w.count)
@@ -88,12 +95,13 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 // Run owns partitions until ctx ends, and returns when others have taken over or their time is up, and all partitions here are drained.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.settle()
-	home, err := openHome(w.dir())
+	home, err := w.cfg.openHome()
 	if err != nil {
 		return err
 	}
 	defer home.close()
-	if w.trail, err = trail.Open(w.dir(), w.deps.Broker.Partitions()); err != nil {
+	w.home = home.dir
+	if w.trail, err = trail.Open(home.dir, w.deps.Broker.Partitions()); err != nil {
 		return err
 	}
 	defer w.trail.Close()
@@ -156,7 +164,7 @@ func (w *Worker) settle() { w.settled.Do(func() { close(w.ready) }) }
 func (w *Worker) config(p int) partition.Config {
 	return partition.Config{
 		Partition:        p,
-		Path:             filepath.Join(w.dir(), fmt.Sprintf("partition-%d.db", p)),
+		Path:             filepath.Join(w.home, fmt.Sprintf("partition-%d.db", p)),
 		Writer:           w.cfg.Name,
 		CheckpointEvery:  w.cfg.CheckpointEvery,
 		CheckpointUsers:  w.cfg.CheckpointUsers,
@@ -180,8 +188,6 @@ const logParts = 8
 func (w *Worker) share(all config.Bytes) int64 {
 	return max(1, int64(all)/int64(w.deps.Broker.Partitions())/2)
 }
-
-func (w *Worker) dir() string { return filepath.Join(w.cfg.DataDir, "worker") }
 
 // all is every partition that is here, in order.
 func (w *Worker) all() []*held {

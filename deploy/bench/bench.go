@@ -10,9 +10,9 @@
 //
 // # How it measures
 //
-// Servers and load generator share one process and its processors, each server in a fresh directory. The variants run one after the other, in
-// rounds, and each round begins at another one, so that a machine that gets slower or busier meanwhile is unfair to none. Ratios are taken
-// within a round; the table shows their medians.
+// Servers and load generator share the processors; each server is a process of its own, with a fresh directory, so that what the generator keeps in
+// memory and collects is not counted. (Growth and Fairness have all in one process.) The variants run one after the other, in rounds, and each round begins
+// at another one, so that a machine that gets slower or busier meanwhile is unfair to none. Ratios are taken within a round; the table shows their medians.
 //
 // # Why it is apart
 //
@@ -154,32 +154,26 @@ type measurement struct {
 }
 
 func measure(ctx context.Context, cfg Config, v variant) (m measurement, err error) {
-	dir, err := os.MkdirTemp(cfg.Dir, "triggerd-bench-")
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	target, err := v.start(ctx, dir)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, target.stop()) }()
-	load := loadgen.Config{URL: "http://" + target.addr, Token: target.token, Users: cfg.Users, Connections: cfg.Connections,
-		Vars: cfg.Vars, ValueBytes: cfg.ValueBytes, Timeout: benchTimeout, Quiet: true, Duration: cfg.WarmUp}
-	prepare := func() (*loadgen.Session, error) { return loadgen.Prepare(ctx, load) }
-	if v.baseline {
-		prepare = func() (*loadgen.Session, error) { return loadgen.Baseline(load) }
-	}
-	if err := warmUp(ctx, prepare); err != nil {
-		return m, err
-	}
-	load.Duration = cfg.Duration
-	session, err := prepare()
-	if err != nil {
-		return m, err
-	}
-	session.Drive(ctx)
-	return read(session.Report()), ctx.Err()
+	err = apart(ctx, cfg.Dir, v.serve, func(s *child) error {
+		load := loadgen.Config{URL: "http://" + s.Addr, Token: s.Token, Users: cfg.Users, Connections: cfg.Connections,
+			Vars: cfg.Vars, ValueBytes: cfg.ValueBytes, Timeout: benchTimeout, Quiet: true, Duration: cfg.WarmUp}
+		prepare := func() (*loadgen.Session, error) { return loadgen.Prepare(ctx, load) }
+		if v.baseline {
+			prepare = func() (*loadgen.Session, error) { return loadgen.Baseline(load) }
+		}
+		if err := warmUp(ctx, prepare); err != nil {
+			return err
+		}
+		load.Duration = cfg.Duration
+		session, err := prepare()
+		if err != nil {
+			return err
+		}
+		session.Drive(ctx)
+		m = read(session.Report())
+		return ctx.Err()
+	})
+	return m, err
 }
 
 // warmUp has users of its own: each session begins with fresh ones.

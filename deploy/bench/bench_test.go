@@ -1,16 +1,40 @@
 package bench
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/triggerd/triggerd/shared/config"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The servers that are measured are this program, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == serveVerb {
+		os.Exit(serveAsTold(os.Args[2:]))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func serveAsTold(args []string) int {
+	var cfg ServeConfig
+	err := config.Load(serveVerb, args, nil, io.Discard, &cfg)
+	if err == nil {
+		err = Serve(context.Background(), cfg, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
 
 // Every variant must run and be driven; how fast they are is for whoever measures.
 func TestCompareRunsEveryVariant(t *testing.T) {
@@ -75,7 +99,7 @@ func TestCountsAreAList(t *testing.T) {
 // Every neighbour must be measured; what the ratios are is for whoever measures.
 func TestFairnessMeasuresEveryNeighbour(t *testing.T) {
 	cfg := FairnessConfig{Rounds: 1, Duration: 200 * time.Millisecond, Partitions: 1, FloodConnections: 4, QuietRate: 50, QuietConnections: 2,
-		RateLimit: 100, MaxRequests: 4, FloodRate: 200, Burst: 10, Dir: t.TempDir()}
+		RateLimit: 100, FloodRate: 200, Burst: 10, Dir: t.TempDir()}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -126,12 +150,12 @@ func TestClaimsMeasuresEverything(t *testing.T) {
 		}
 	}
 	s := &table.sustained
-	if s.accepted <= 0 || s.applied <= 0 || len(s.samples) == 0 || s.samples[0].rss == 0 || s.heapEnd == 0 || s.lost+s.doubled+s.refused > 0 {
+	if s.accepted <= 0 || s.applied <= 0 || len(s.samples) == 0 || s.samples[0].Own == 0 || s.samples[0].RSS < s.samples[0].Own || s.heapEnd == 0 || s.lost+s.doubled+s.refused > 0 {
 		t.Errorf("sustained: %+v", s)
 	}
 	var text strings.Builder
 	table.Print(&text)
-	for _, want := range []string{"fsync of 4 KiB", "SyncAlways", "sustained for 1s over 8 connections", "oldest record not applied", "resident"} {
+	for _, want := range []string{"fsync of 4 KiB", "SyncAlways", "sustained for 1s over 8 connections", "oldest record not applied", "memory of the server"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, text.String())
 		}
@@ -147,9 +171,9 @@ func TestClaimsMeasuresEverything(t *testing.T) {
 
 // Memory is flat if its last quarter is as its second one; what the first one fills does not count.
 func TestMemoryIsFlatOrGrows(t *testing.T) {
-	list := func(mib ...uint64) (samples []sample) {
+	list := func(mib ...uint64) (samples []look) {
 		for _, n := range mib {
-			samples = append(samples, sample{rss: n << 20})
+			samples = append(samples, look{Own: n << 20, RSS: 1 << 40})
 		}
 		return samples
 	}
@@ -162,7 +186,7 @@ func TestMemoryIsFlatOrGrows(t *testing.T) {
 }
 
 func TestAgesAreSorted(t *testing.T) {
-	s := &sustained{samples: []sample{{oldest: 3}, {oldest: 1}, {oldest: 2}}}
+	s := &sustained{samples: []look{{Oldest: 3}, {Oldest: 1}, {Oldest: 2}}}
 	if s.oldestAt(0) != 1 || s.oldestAt(0.5) != 2 || s.oldestAt(1) != 3 || (&sustained{}).oldestAt(0.99) != 0 {
 		t.Error("wrong quantiles")
 	}

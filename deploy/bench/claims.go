@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -18,7 +17,8 @@ import (
 const (
 	DefaultClaimsUsers    = 100_000
 	DefaultClaimsFor      = time.Minute
-	claimsPartitions      = 2 // as a deployment has by default
+	DefaultClaimsWarmUp   = 10 * time.Second // each of the users has a trigger by then, and the ingress knows it
+	claimsPartitions      = 2                // as a deployment has by default
 	claimsSteady          = loadgen.DefaultConnections
 	claimsShare           = 0.5 // of the most: the load at which a server should run
 	shortestFor           = 100 * time.Millisecond
@@ -44,7 +44,7 @@ func (c *ClaimsConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Rounds, "rounds", DefaultRounds, "of all variants with all numbers of connections")
 	fs.DurationVar(&c.Duration, "duration", DefaultDuration, "of each measurement of a round")
 	fs.DurationVar(&c.For, "for", DefaultClaimsFor, "of the sustained load, after the rounds")
-	fs.DurationVar(&c.WarmUp, "warm-up", DefaultWarmUp, "before each measurement, not counted")
+	fs.DurationVar(&c.WarmUp, "warm-up", DefaultClaimsWarmUp, "before each measurement, not counted; of triggerd with the same users")
 	c.Connections = Counts{64, 256, 1024}
 	fs.Var(&c.Connections, "connections", "`counts` to measure, separated by commas; each connection has one request at a time")
 	fs.IntVar(&c.Users, "users", DefaultClaimsUsers, "of each measurement")
@@ -94,7 +94,7 @@ type claim struct {
 	half            float64 // a second, as asked for
 	p50, p99        time.Duration
 	readable        time.Duration // p99
-	allocs, bytes   float64       // of servers and generator, by accepted trigger
+	allocs, bytes   float64       // of the server, by accepted trigger
 	refused         uint64
 	missed          uint64 // at half the rate
 	lost, doubled   uint64
@@ -117,7 +117,7 @@ func PrintClaims(ctx context.Context, cfg ClaimsConfig, w io.Writer) error {
 // Claims measures in rounds: within each, and for each number of connections, what is compared with and triggerd, so that a machine that gets slower or
 // busier meanwhile is unfair to none. Which number of connections, and which server, comes first changes from round to round.
 func Claims(ctx context.Context, cfg ClaimsConfig, progress io.Writer) (*ClaimsTable, error) {
-	conditions, err := machine(cfg.Dir)
+	conditions, err := machine(cfg.Dir, cfg.Duration)
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +135,7 @@ func Claims(ctx context.Context, cfg ClaimsConfig, progress io.Writer) (*ClaimsT
 		}
 	}
 	fmt.Fprintf(progress, "sustained load for %s\n", cfg.For)
-	err = inTriggerd(ctx, cfg.Dir, cfg.Partitions, func(d *deployment, w *running) error {
-		return table.sustain(ctx, d, w)
-	})
+	err = apart(ctx, cfg.Dir, cfg.whole(), func(s *child) error { return table.sustain(ctx, s) })
 	return table, err
 }
 
@@ -154,7 +152,7 @@ func measureClaim(ctx context.Context, cfg *ClaimsConfig, connections, round int
 	steps := []func() error{
 		baseline(against[echoRow], &c.echo), baseline(against[jetStreamRow], &c.jetStream),
 		func() error {
-			return inTriggerd(ctx, cfg.Dir, cfg.Partitions, func(d *deployment, _ *running) error { return c.triggerd(ctx, cfg, d, connections) })
+			return apart(ctx, cfg.Dir, cfg.whole(), func(s *child) error { return c.triggerd(ctx, cfg, s, connections) })
 		},
 	}
 	for i := range steps {
@@ -165,50 +163,36 @@ func measureClaim(ctx context.Context, cfg *ClaimsConfig, connections, round int
 	return c, ctx.Err()
 }
 
-// inTriggerd runs do with a fresh deployment whose worker applies and emits.
-func inTriggerd(ctx context.Context, parent string, partitions int, do func(*deployment, *running) error) (err error) {
-	dir, err := os.MkdirTemp(parent, "triggerd-claims-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	d, err := deploy(ctx, dir, partitions)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	w, err := d.startWorker(d.set.worker)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.stop()) }()
-	return do(d, w)
+// whole is triggerd as a deployment has it.
+func (c *ClaimsConfig) whole() ServeConfig {
+	return ServeConfig{Server: whole, Partitions: c.Partitions, Applying: true}
 }
 
 // load is one of triggerd.
-func (c *ClaimsConfig) load(d *deployment, connections int, duration time.Duration) loadgen.Config {
-	return loadgen.Config{URL: "http://" + d.addr, Token: d.token, Users: c.Users, Connections: connections, Vars: c.Vars, ValueBytes: c.ValueBytes,
+func (c *ClaimsConfig) load(s *child, connections int, duration time.Duration) loadgen.Config {
+	return loadgen.Config{URL: "http://" + s.Addr, Token: s.Token, Users: c.Users, Connections: connections, Vars: c.Vars, ValueBytes: c.ValueBytes,
 		Timeout: benchTimeout, Duration: duration, Quiet: true}
 }
 
 // triggerd measures the most it accepts, and how it answers at half of that.
-func (c *claim) triggerd(ctx context.Context, cfg *ClaimsConfig, d *deployment, connections int) error {
-	var before, after runtime.MemStats
-	r, err := cfg.audited(ctx, cfg.load(d, connections, cfg.Duration), func() { runtime.ReadMemStats(&before) }, func() { runtime.ReadMemStats(&after) })
-	if err != nil {
+func (c *claim) triggerd(ctx context.Context, cfg *ClaimsConfig, s *child, connections int) error {
+	var before, after look
+	var askErr [2]error
+	r, err := cfg.audited(ctx, cfg.load(s, connections, cfg.Duration), func() { before, askErr[0] = s.ask(askLook) }, func() { after, askErr[1] = s.ask(askLook) })
+	if err = errors.Join(err, askErr[0], askErr[1]); err != nil {
 		return err
 	}
 	c.note(r)
 	n := max(1, float64(r.Accepted))
 	c.accepted, c.refused = r.Rate(), read(r).refused
-	c.allocs, c.bytes = float64(after.Mallocs-before.Mallocs)/n, float64(after.TotalAlloc-before.TotalAlloc)/n
-	return c.atHalf(ctx, cfg, d, connections)
+	c.allocs, c.bytes = float64(after.Mallocs-before.Mallocs)/n, float64(after.Bytes-before.Bytes)/n
+	return c.atHalf(ctx, cfg, s, connections)
 }
 
 // atHalf is an open loop of half of what is accepted at most, while somebody reads back.
-func (c *claim) atHalf(ctx context.Context, cfg *ClaimsConfig, d *deployment, connections int) error {
+func (c *claim) atHalf(ctx context.Context, cfg *ClaimsConfig, s *child, connections int) error {
 	c.half = c.accepted * claimsShare
-	load := cfg.load(d, connections, cfg.Duration)
+	load := cfg.load(s, connections, cfg.Duration)
 	load.Rate = c.half
 	reading, stop := context.WithCancel(ctx)
 	defer stop()

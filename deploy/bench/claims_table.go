@@ -21,6 +21,11 @@ func medianOf(rounds []claim, of func(*claim) float64) float64 {
 	for i := range rounds {
 		values = append(values, of(&rounds[i]))
 	}
+	return middle(values)
+}
+
+// middle is the median. It sorts values.
+func middle(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)
 	return (values[(n-1)/2] + values[n/2]) / 2
@@ -41,7 +46,7 @@ const claimsFormat = "%11v %10v %8v %12v | %9v %9v %9v %11v %8v | %8v %8v | %8v 
 func (t *ClaimsTable) Print(w io.Writer) {
 	cfg := &t.cfg
 	fmt.Fprintf(w, "%s; servers sync always (SyncAlways)\n%d users, triggers of one number and %d more variables of %d bytes, %d partitions, accepting, applying and emitting at once; "+
-		"medians of %d rounds of %s, interleaved; ratios are taken within rounds\n\n", t.conditions, cfg.Users, cfg.Vars, cfg.ValueBytes, cfg.Partitions, cfg.Rounds, cfg.Duration)
+		"medians of %d rounds of %s after %s of warming up, interleaved; ratios are taken within rounds\n\n", t.conditions, cfg.Users, cfg.Vars, cfg.ValueBytes, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.WarmUp)
 	fmt.Fprintf(w, claimsFormat, "", "accepted", "÷", "÷", "at half:", "accept", "accept", "readable", "not", "allocs", "B", "", "", "")
 	fmt.Fprintf(w, claimsFormat, "connections", "/s", "echo", "jetstream", "/s", "p50", "p99", "p99", "sent", "/trigger", "/trigger", "refused", "lost", "doubled")
 	for i, rounds := range t.rows {
@@ -76,7 +81,8 @@ func (t *ClaimsTable) row(w io.Writer, connections int, rounds []claim) {
 
 func (t *ClaimsTable) printSustained(w io.Writer) {
 	s := &t.sustained
-	second, last := s.quarters()
+	second, last := s.quarters(ownMemory)
+	secondAll, lastAll := s.quarters(allMemory)
 	growth := "flat"
 	if !s.flat() {
 		growth = "GROWING"
@@ -85,6 +91,6 @@ func (t *ClaimsTable) printSustained(w io.Writer) {
 	fmt.Fprintf(w, "  accepted %.0f/s, applied %.0f/s meanwhile (%.3f); oldest record not applied: p50 %s, p99 %s, max %s; refused %d, lost %d, doubled %d\n",
 		s.accepted, s.applied, s.applied/s.accepted, round(float64(s.oldestAt(0.5))), round(float64(s.oldestAt(0.99))), round(float64(s.oldestAt(1))),
 		s.refused, s.lost, s.doubled)
-	fmt.Fprintf(w, "  memory, load generator included: resident %.0f MiB in the second quarter, %.0f MiB in the last one: %s; heap after a collection %d MiB before, %d MiB after\n",
-		second/(1<<20), last/(1<<20), growth, s.heapBegin>>20, s.heapEnd>>20)
+	fmt.Fprintf(w, "  memory of the server: %.0f MiB in the second quarter, %.0f MiB in the last one: %s; with the pages of its files that are mapped: %.0f and %.0f MiB; heap after a collection %d MiB before, %d MiB after\n",
+		second/(1<<20), last/(1<<20), growth, secondAll/(1<<20), lastAll/(1<<20), s.heapBegin>>20, s.heapEnd>>20)
 }

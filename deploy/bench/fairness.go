@@ -28,19 +28,17 @@ type FairnessConfig struct {
 	QuietRate        float64
 	QuietConnections int
 	RateLimit        float64 // of every account, where there is one
-	MaxRequests      int     // in hand, where there is a bound to it
 	Dir              string  // on the disk that is to be measured
 }
 
 // Defaults of FairnessConfig.
 const (
-	defaultQuietRate        = 20
+	defaultQuietRate        = 100
 	defaultQuietConnections = 8
 	defaultFairnessTime     = 10 * time.Second
 	defaultFairnessLimit    = 2000
 	defaultFloodRate        = 10_000
 	defaultFloodBurst       = 2000
-	defaultFairnessRequests = 64
 	quietUsers              = 64
 	floodUsers              = 20_000
 )
@@ -56,7 +54,6 @@ func (c *FairnessConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.Float64Var(&c.QuietRate, "quiet-rate", defaultQuietRate, "triggers a `second` of the quiet account, whether or not earlier ones were answered")
 	fs.IntVar(&c.QuietConnections, "quiet-connections", defaultQuietConnections, "of the quiet account")
 	fs.Float64Var(&c.RateLimit, "rate-limit", defaultFairnessLimit, "triggers a `second` of an account, in the measurements that have a limit")
-	fs.IntVar(&c.MaxRequests, "max-requests", defaultFairnessRequests, "requests in hand, in the measurement that has a bound to it")
 	fs.StringVar(&c.Dir, "dir", os.TempDir(), "`directory` on the disk that is to be measured")
 }
 
@@ -71,7 +68,6 @@ func (c *FairnessConfig) Validate() error {
 	f.add(c.Burst < 1, "-burst is %d, under 1", c.Burst)
 	f.add(c.QuietRate <= 0, "-quiet-rate is %g, not over 0", c.QuietRate)
 	f.add(c.QuietConnections < 1 || c.QuietConnections > quietUsers, "-quiet-connections is %d, not within 1 and %d", c.QuietConnections, quietUsers)
-	f.add(c.MaxRequests < 4, "-max-requests is %d, under 4", c.MaxRequests)
 	f.add(c.RateLimit <= c.QuietRate, "-rate-limit is %g, not over -quiet-rate", c.RateLimit)
 	return errors.Join(f...)
 }
@@ -94,8 +90,8 @@ func neighbours() []neighbour {
 		{"beside -flood-rate", steady, none},
 		{"beside -flood-rate, -rate-limit", steady, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
 		{"beside all that can be sent", all, none},
-		{"the same, -max-requests", all, func(c FairnessConfig, l *ingress.Limits) { l.Requests = c.MaxRequests }},
 		{"the same, -rate-limit", all, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
+		{"the same, -turns -1", all, func(_ FairnessConfig, l *ingress.Limits) { l.Turns = -1 }},
 	}
 }
 
@@ -103,24 +99,21 @@ func neighbours() []neighbour {
 type fairness struct {
 	cfg    FairnessConfig
 	beside []neighbour
-	quiet  []*hdrhistogram.Histogram // by neighbour, of all rounds
-	lost   []uint64                  // triggers of the quiet account that were not accepted
-	flood  []float64                 // accepted a second, summed over the rounds
+	quiet  [][]*hdrhistogram.Histogram // by neighbour and round
+	lost   []uint64                    // triggers of the quiet account that were not accepted
+	flood  []float64                   // accepted a second, summed over the rounds
 }
 
 // Fairness measures how long an account that sends a few triggers a second waits for its answers, alone and beside another one that sends as many as it can to
 // the same partitions. All is measured in one run, in rounds, and the table shows ratios to being alone. Generators, broker, worker and ingress share one process and
 // its processors, so the flood costs what it costs to make it, too.
 func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
-	conditions, err := machine(cfg.Dir)
+	conditions, err := machine(cfg.Dir, cfg.Duration)
 	if err != nil {
 		return err
 	}
 	f := &fairness{cfg: cfg, beside: neighbours()}
-	f.lost, f.flood = make([]uint64, len(f.beside)), make([]float64, len(f.beside))
-	for range f.beside {
-		f.quiet = append(f.quiet, hdrhistogram.New(1, time.Minute.Microseconds(), 2))
-	}
+	f.quiet, f.lost, f.flood = make([][]*hdrhistogram.Histogram, len(f.beside)), make([]uint64, len(f.beside)), make([]float64, len(f.beside))
 	for round := range cfg.Rounds {
 		for k := range f.beside {
 			i := (k + round) % len(f.beside)
@@ -129,22 +122,33 @@ func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
 			}
 		}
 	}
-	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections; P = %d; %d rounds of %s; -flood-rate %g, -burst %d, -max-requests %d, -rate-limit %g\n\n",
-		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.FloodRate, cfg.Burst, cfg.MaxRequests, cfg.RateLimit)
+	fmt.Fprintf(w, "%s\nquiet: %g a second over %d connections; flood: %d connections; P = %d; %d rounds of %s; -flood-rate %g, -burst %d, -rate-limit %g; medians of the rounds\n\n",
+		conditions, cfg.QuietRate, cfg.QuietConnections, cfg.FloodConnections, cfg.Partitions, cfg.Rounds, cfg.Duration, cfg.FloodRate, cfg.Burst, cfg.RateLimit)
 	f.print(w)
 	return nil
 }
 
 func (f *fairness) print(w io.Writer) {
 	fmt.Fprintf(w, "%-36s %8s %9s %9s %8s %8s %12s %14s\n", "the quiet account", "answers", "p50", "p99", "× p50", "× p99", "not accepted", "flood accepted")
-	alone := f.quiet[0]
-	for i, h := range f.quiet {
-		p50, p99 := h.ValueAtQuantile(50), h.ValueAtQuantile(99)
-		fmt.Fprintf(w, "%-36s %8d %9s %9s %8.1f %8.1f %12d %12.0f/s\n", f.beside[i].name, h.TotalCount(),
-			time.Duration(p50)*time.Microsecond, time.Duration(p99)*time.Microsecond,
-			float64(p50)/float64(max(1, alone.ValueAtQuantile(50))), float64(p99)/float64(max(1, alone.ValueAtQuantile(99))),
-			f.lost[i], f.flood[i]/float64(f.cfg.Rounds))
+	for i, rounds := range f.quiet {
+		answers := int64(0)
+		for _, h := range rounds {
+			answers += h.TotalCount()
+		}
+		p50, times50 := f.quantile(i, 50)
+		p99, times99 := f.quantile(i, 99)
+		fmt.Fprintf(w, "%-36s %8d %9s %9s %8.1f %8.1f %12d %12.0f/s\n", f.beside[i].name, answers, p50, p99, times50, times99, f.lost[i], f.flood[i]/float64(f.cfg.Rounds))
 	}
+}
+
+// quantile is the median over the rounds, and that of the ratios to being alone in the same round: a disk that stands still for half a second spoils one round's.
+func (f *fairness) quantile(i int, q float64) (median time.Duration, ratio float64) {
+	var all, ratios []float64
+	for round, h := range f.quiet[i] {
+		v := float64(h.ValueAtQuantile(q))
+		all, ratios = append(all, v), append(ratios, v/max(1, float64(f.quiet[0][round].ValueAtQuantile(q))))
+	}
+	return time.Duration(middle(all)) * time.Microsecond, middle(ratios)
 }
 
 func (f *fairness) measure(ctx context.Context, i int) (err error) {
@@ -187,7 +191,7 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 	quiet.Drive(ctx)
 	flooded()
 	report := quiet.Report()
-	f.quiet[i].Merge(report.Latency)
+	f.quiet[i] = append(f.quiet[i], report.Latency)
 	f.lost[i] += report.Unknown
 	for _, n := range report.Refused {
 		f.lost[i] += n

@@ -51,7 +51,7 @@ func (c *GrowthConfig) Validate() error {
 // Growth measures every number of partitions with every number of users, each in a fresh directory, and writes a line for each as soon as it is there:
 // the largest take minutes.
 func Growth(ctx context.Context, cfg GrowthConfig, w io.Writer) error {
-	conditions, err := machine(cfg.Dir)
+	conditions, err := machine(cfg.Dir, cfg.Duration)
 	if err != nil {
 		return err
 	}

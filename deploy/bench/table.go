@@ -37,9 +37,7 @@ func (r *row) median(of func(i int, m measurement) float64) float64 {
 	for i, m := range r.seen {
 		values = append(values, of(i, m))
 	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
+	return middle(values)
 }
 
 // ratio is the median over the rounds of this row's rate over the other's.
@@ -71,19 +69,19 @@ const (
 
 // observe says under which conditions the comparison is made: numbers mean nothing without.
 func observe(cfg Config) (string, error) {
-	conditions, err := machine(cfg.Dir)
+	conditions, err := machine(cfg.Dir, cfg.Duration)
 	return fmt.Sprintf("%s\n%d connections, closed loop, %d users, %d more variables of %d bytes, %d rounds of %s each",
 		conditions, cfg.Connections, cfg.Users, cfg.Vars, cfg.ValueBytes, cfg.Rounds, cfg.Duration), err
 }
 
-// machine says where something is measured.
-func machine(dir string) (string, error) {
+// machine says where something is measured. It looks for as long as span, which is that of a measurement, or for steadyMost.
+func machine(dir string, span time.Duration) (string, error) {
 	p50, err := syncTime(dir)
 	if err != nil {
 		return "", fmt.Errorf("measure disk: %w", err)
 	}
-	return fmt.Sprintf("%s %s/%s, %d processors (%s) for servers and load generator together; fsync of 4 KiB in %s: p50 %s", runtime.Version(),
-		runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor(), dir, p50.Round(time.Microsecond)), nil
+	return fmt.Sprintf("%s %s/%s, %d processors (%s) for servers and load generator together; fsync of 4 KiB in %s: p50 %s; %s", runtime.Version(),
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), dir, p50.Round(time.Microsecond), steadiness(span)), nil
 }
 
 // syncTime is the median time of appending a block and syncing it.

@@ -87,7 +87,7 @@ func startTriggerd(ctx context.Context, dir string, partitions int, applying boo
 		if err != nil {
 			return nil, errors.Join(err, d.stop())
 		}
-		t.stop = func() error { return errors.Join(w.stop(), d.stop()) }
+		t.metrics, t.stop = w.metrics, func() error { return errors.Join(w.stop(), d.stop()) }
 	}
 	return t, nil
 }

@@ -14,31 +14,33 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // variant is a server to measure.
 type variant struct {
 	name     string
 	baseline bool // it only answers like triggerd
-	start    func(ctx context.Context, dir string) (*target, error)
+	serve    ServeConfig
 }
 
-// target is a running variant.
+// target is a running server.
 type target struct {
 	addr, token string
+	metrics     prometheus.Gatherer // of its worker; nil: it has none
 	stop        func() error
 }
 
 // variants are the two to compare with, in this order, and triggerd with each number of partitions.
 func variants(partitions Counts) []variant {
 	list := []variant{
-		{"echo: empty handler, same answer", true, startEcho},
-		{"jetstream: one synced message a request", true, startJetStream},
+		{"echo: empty handler, same answer", true, ServeConfig{Server: emptyEcho, Partitions: 1}},
+		{"jetstream: one synced message a request", true, ServeConfig{Server: oneMessage, Partitions: 1}},
 	}
 	for _, applying := range []bool{false, true} {
 		for _, p := range partitions {
 			list = append(list, variant{fmt.Sprintf("triggerd: P = %d, %s", p, map[bool]string{false: "not applying", true: "applying and emitting"}[applying]),
-				false, func(ctx context.Context, dir string) (*target, error) { return startTriggerd(ctx, dir, p, applying) }})
+				false, ServeConfig{Server: whole, Partitions: p, Applying: applying}})
 		}
 	}
 	return list
@@ -70,7 +72,7 @@ func serve(handler echo.HandlerFunc, stop func() error) (*target, error) {
 	}}, nil
 }
 
-func startEcho(context.Context, string) (*target, error) {
+func startEcho() (*target, error) {
 	return serve(func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, []byte(answer))
 	}, func() error { return nil })

@@ -36,7 +36,7 @@ func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.worker()
-	in := f.ingress("-append-timeout", "5m")
+	in := f.ingress("-append-timeout", "5m", "-http-write-timeout", "10m", "-http-drain-timeout", "10m")
 	f.setUp(in)
 	f.register(in, "u")
 	f.nats.Stop()

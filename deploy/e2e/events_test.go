@@ -28,6 +28,7 @@ type event struct {
 	Type        string    `json:"type"`
 	Subject     string    `json:"subject"`
 	Time        time.Time `json:"time"`
+	Traceparent string    `json:"traceparent"`
 	Data        struct {
 		Account      string                     `json:"account"`
 		UserID       string                     `json:"user_id"`

@@ -166,9 +166,9 @@ func (f *fleet) ingress(args ...string) *member {
 	f.t.Helper()
 	var cfg ingress.Config
 	var addr string
-	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public, "-check-timeout", "20s", "-append-timeout", "20s"}, args...)
+	args = append([]string{"-http-addr", "127.0.0.1:0", "-keys-file", ingress.KeysIn(f.keysDir()).Public, "-check-timeout", "20s", "-append-timeout", "20s", "-http-drain-timeout", "1m"}, args...)
 	m := f.start(own{"ingress", &cfg, func(env *process.Env) ([]lifecycle.Part, error) {
-		deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
+		deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health, Tracer: env.Tracer}
 		return []lifecycle.Part{ingress.Part(cfg, deps, func(bound string) { addr = bound })}, nil
 	}}, args...)
 	m.addr = addr
@@ -192,7 +192,7 @@ func (s *workerSettings) Validate() error {
 
 // parts are those of the binary.
 func (s *workerSettings) parts(env *process.Env) ([]lifecycle.Part, error) {
-	w, err := worker.New(s.Config, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
+	w, err := worker.New(s.Config, worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health, Tracer: env.Tracer})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ import (
 func targets(urls string) (list []target, _ error) {
 	for text := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(text)
+		if strings.Contains(text, "@") { // it is not shown: there may be a password in it
+			return nil, errors.New("one has a user in it, who would not be sent: take -token")
+		}
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
 			return nil, fmt.Errorf("%q is not like %s", text, DefaultURL)
 		}

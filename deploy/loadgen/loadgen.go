@@ -40,9 +40,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/triggerd/triggerd/ingress"
+	"github.com/triggerd/triggerd/shared/config"
 )
 
 // Defaults of Config.
@@ -54,6 +57,7 @@ const (
 	DefaultDuration    = 20 * time.Second
 	DefaultTimeout     = 10 * time.Second
 	DefaultBatch       = 1
+	DefaultEvery       = time.Second
 	DefaultValueBytes  = 16
 	maxBatch           = 1000      // of the contract
 	maxVars            = 250       // of the contract, with some room
@@ -87,15 +91,16 @@ type Config struct {
 
 // RegisterFlags adds the flags and sets the defaults.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.URL, "url", DefaultURL, "`url` of the public port, or those of several ingresses separated by commas")
-	fs.StringVar(&c.Token, "token", "", "with the scopes trigger and runtime")
+	c.URL = DefaultURL
+	fs.Var((*config.URL)(&c.URL), "url", "`url` of the public port, or those of several ingresses separated by commas")
+	fs.Var((*config.Secret)(&c.Token), "token", "with the scopes trigger and runtime")
 	fs.StringVar(&c.SigningKey, "signing-key", "", "`file` to make a token from, such as .data/keys/signing.pem")
 	fs.StringVar(&c.Account, "account", DefaultAccount, "that the token made from -signing-key is for")
 	fs.IntVar(&c.Users, "users", DefaultUsers, "imported first; every run makes new ones")
 	fs.IntVar(&c.Connections, "connections", DefaultConnections, "kept alive, each with one request at a time")
 	fs.Float64Var(&c.Rate, "rate", 0, "triggers a `second`, whether or not earlier ones were answered; 0 is as fast as they are answered")
 	fs.IntVar(&c.Burst, "burst", 0, "`triggers` at once, every -every, instead of -rate")
-	fs.DurationVar(&c.Every, "every", time.Second, "from one -burst to the next")
+	fs.DurationVar(&c.Every, "every", DefaultEvery, "from one -burst to the next")
 	fs.Var(&c.Skew, "skew", "`calls/users`: 80/1 is 80 % of the triggers for 1 % of the users; all alike if empty")
 	fs.DurationVar(&c.Duration, "duration", DefaultDuration, "of the load, without preparing and auditing")
 	fs.IntVar(&c.Vars, "vars", 0, "more `variables` in each trigger, beside its number")
@@ -118,17 +123,45 @@ func (f *faults) add(bad bool, format string, args ...any) {
 	}
 }
 
+// identity is who sends: a token, or what makes one.
+func (f *faults) identity(token, signingKey string) {
+	f.add(token == "" && signingKey == "", "-token or -signing-key is mandatory")
+	f.add(token != "" && signingKey != "", "-token and -signing-key: one or the other")
+}
+
+// idle is an account that somebody typed for nothing.
+func (f *faults) idle(token, account string) {
+	f.add(token != "" && account != DefaultAccount, "-account and -token: a token has its account in it")
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	var f faults
+	f.idle(c.Token, c.Account)
+	f.add(c.Burst == 0 && c.Every != DefaultEvery, "-every is given without -burst")
+	f.add(c.Vars == 0 && c.ValueBytes != DefaultValueBytes, "-value-bytes is given without -vars")
+	if c.Ledger != "" {
+		_, err := os.Lstat(c.Ledger)
+		f.add(err == nil, "-ledger: %s is there already, and is not overwritten", c.Ledger)
+		f = append(f, config.Directory("ledger", filepath.Dir(c.Ledger)))
+	}
+	return errors.Join(append(f, config.File("signing-key", c.SigningKey))...)
+}
+
+// Warnings implements config.Warner.
+func (c *Config) Warnings() []string { return config.Exposed("signing-key", c.SigningKey) }
+
 // Validate joins all faults.
 func (c *Config) Validate() error {
 	var f faults
 	_, err := targets(c.URL)
 	f.add(err != nil, "-url: %w", err)
-	f.add(c.Token == "" && c.SigningKey == "", "-token or -signing-key is mandatory")
+	f.identity(c.Token, c.SigningKey)
 	f.add(c.Connections < 1, "-connections is %d, under 1", c.Connections)
 	f.add(c.Users > maxUsers, "-users is %d, over %d", c.Users, maxUsers)
 	f.add(c.Batch < 1 || c.Batch > maxBatch, "-batch is %d, not within 1 and %d", c.Batch, maxBatch)
-	f.add(c.Batch > 0 && c.Users < c.Connections*c.Batch, "-users is %d, fewer than %d connections with %d triggers each at once", c.Users, c.Connections, c.Batch)
-	f.add(c.Rate < 0 || c.Rate > maxRate, "-rate is %g, not within 0 and %d", c.Rate, maxRate)
+	f.add(c.Batch > 0 && c.Users < c.Connections*c.Batch, "-users is %d, fewer than %d -connections with %d triggers each at once", c.Users, c.Connections, c.Batch)
+	f.add(!(c.Rate >= 0 && c.Rate <= maxRate), "-rate is %g, not within 0 and %d", c.Rate, maxRate)
 	f.add(c.Burst < 0, "-burst is %d, under 0", c.Burst)
 	f.add(c.Burst > 0 && c.Rate > 0, "-burst and -rate: one or the other")
 	f.add(c.Burst > 0 && c.Every <= 0, "-every is %v, not over 0", c.Every)
@@ -136,7 +169,7 @@ func (c *Config) Validate() error {
 	f.add(c.Vars < 0 || c.Vars > maxVars, "-vars is %d, not within 0 and %d", c.Vars, maxVars)
 	f.add(c.ValueBytes < 0 || c.Vars*c.ValueBytes > maxPayload, "-vars times -value-bytes is %d, not within 0 and %d", c.Vars*c.ValueBytes, maxPayload)
 	f.add(c.Skew.Calls > 0 && c.Skew.hot(c.Users) < c.Connections,
-		"-skew makes %d of %d users hot, fewer than %d connections: each has its own", c.Skew.hot(c.Users), c.Users, c.Connections)
+		"-skew makes %d of %d users hot, fewer than %d -connections: each has its own", c.Skew.hot(c.Users), c.Users, c.Connections)
 	f.add(c.Timeout <= 0, "-timeout is %v, not over 0", c.Timeout)
 	return errors.Join(f...)
 }

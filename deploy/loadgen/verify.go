@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/process"
 )
 
@@ -29,8 +30,8 @@ type VerifyConfig struct {
 // RegisterFlags adds the flags and sets the defaults.
 func (c *VerifyConfig) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Ledger, "ledger", "", "`file` that loadgen -ledger wrote")
-	fs.StringVar(&c.URL, "url", "", "`url` of the public port, or those of several ingresses; as the ledger has it if empty")
-	fs.StringVar(&c.Token, "token", "", "with the scope runtime")
+	fs.Var((*config.URL)(&c.URL), "url", "`url` of the public port, or those of several ingresses; as the ledger has it if empty")
+	fs.Var((*config.Secret)(&c.Token), "token", "with the scope runtime")
 	fs.StringVar(&c.SigningKey, "signing-key", "", "`file` to make a token from, such as .data/keys/signing.pem")
 	fs.StringVar(&c.Account, "account", DefaultAccount, "that the token made from -signing-key is for")
 	fs.BoolVar(&c.Outcomes, "outcomes", false, "ask for each accepted trigger as well, while outcomes are kept (-outcomes-keep of the deployment)")
@@ -45,7 +46,7 @@ func (c *VerifyConfig) RegisterFlags(fs *flag.FlagSet) {
 func (c *VerifyConfig) Validate() error {
 	var f faults
 	f.add(c.Ledger == "", "-ledger is mandatory")
-	f.add(c.Token == "" && c.SigningKey == "", "-token or -signing-key is mandatory")
+	f.identity(c.Token, c.SigningKey)
 	if c.URL != "" {
 		_, err := targets(c.URL)
 		f.add(err != nil, "-url: %w", err)
@@ -53,7 +54,23 @@ func (c *VerifyConfig) Validate() error {
 	if c.NATS.URL != "" {
 		f = append(f, c.NATS.Validate())
 	}
+	for _, n := range []struct{ name, value string }{{"credentials", c.NATS.Credentials}, {"nkey", c.NATS.Nkey}, {"user", c.NATS.User},
+		{"password-file", c.NATS.PasswordFile}, {"tls-ca", c.NATS.TLSCA}, {"tls-cert", c.NATS.TLSCert}, {"tls-key", c.NATS.TLSKey}, {"tls-server-name", c.NATS.TLSServerName}} {
+		f.add(c.NATS.URL == "" && n.value != "", "-nats-%s is given without -nats-url", n.name)
+	}
 	return errors.Join(f...)
+}
+
+// Check implements config.Checker.
+func (c *VerifyConfig) Check() error {
+	var f faults
+	f.idle(c.Token, c.Account)
+	return errors.Join(append(f, config.File("ledger", c.Ledger), config.File("signing-key", c.SigningKey))...)
+}
+
+// Warnings implements config.Warner.
+func (c *VerifyConfig) Warnings() []string {
+	return append(config.Exposed("signing-key", c.SigningKey), c.NATS.Warnings()...)
 }
 
 // Verdict is what an audit found. Its JSON is for machines.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/process"
+	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
 // Bounds of the embedded server.
@@ -129,6 +130,9 @@ func (b *embedded) show(env *process.Env) error {
 		}
 		return durability, nil
 	})
+	if err := telemetry.RegisterDisk(env.Registry, "broker", b.dir); err != nil {
+		return err
+	}
 	return env.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "triggerd_broker_sync_always",
 		Help: "1 if the broker acknowledges a record only when it is on disk (sync_interval: always).",

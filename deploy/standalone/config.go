@@ -3,10 +3,10 @@ package standalone
 import (
 	"errors"
 	"flag"
-	"net"
 	"path/filepath"
 
 	"github.com/triggerd/triggerd/ingress"
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/process"
 	"github.com/triggerd/triggerd/worker"
 )
@@ -38,20 +38,36 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 // Validate joins all faults.
 func (c *Config) Validate() error {
 	var faults []error
-	if c.DataDir == "" {
-		faults = append(faults, errors.New("-data-dir is empty"))
-	}
-	if c.NATSAddr != "" {
-		if _, err := net.ResolveTCPAddr("tcp", c.NATSAddr); err != nil {
-			faults = append(faults, errors.New("-nats-addr is not an address like 127.0.0.1:4222"))
+	fault := func(wrong bool, what string) {
+		if wrong {
+			faults = append(faults, errors.New(what))
 		}
 	}
-	if c.Process.Deployment.Replicas > 1 {
-		faults = append(faults, errors.New("-replicas is over 1: standalone has one broker"))
+	fault(c.DataDir == "", "-data-dir is empty")
+	fault(c.Process.Deployment.Replicas > 1, "-replicas is over 1: standalone has one broker")
+	if c.NATSAddr != "" {
+		faults = append(faults, config.Address("nats-addr", c.NATSAddr))
+		fault(config.SamePort(c.NATSAddr, c.Ingress.HTTPAddr), "-nats-addr and -http-addr are one port")
+		fault(config.SamePort(c.NATSAddr, c.Process.AdminAddr), "-nats-addr and -admin-addr are one port")
+	}
+	if c.Demo {
+		fault(c.Ingress.KeysFile != "", "-demo and -keys-file: the demo's tokens are signed by standalone's own key, which is not in it")
+		fault(c.Ingress.KeysURL != "", "-demo and -keys-url: the demo's tokens are signed by standalone's own key, which is not there")
+		fault(c.Ingress.TokenIssuer != "", "-demo and -token-issuer: the demo's tokens have none")
+		fault(c.Ingress.TokenAudience != ingress.DefaultAudience, "-demo and -token-audience: the demo's tokens are for "+ingress.DefaultAudience)
 	}
 	in, w := c.ingress(), c.worker()
-	return errors.Join(append(faults, c.Process.Validate(), in.Validate(), w.Validate())...)
+	return errors.Join(append(faults, c.Process.Validate(), in.Validate(), w.Validate(), in.Fit(c.Process), w.Fit(c.Process))...)
 }
+
+// Check implements config.Checker. Standalone's own keys are made by a start, and are not there before the first one.
+func (c *Config) Check() error {
+	w := c.worker()
+	return errors.Join(c.Process.Check(), c.Ingress.Check(), w.Check())
+}
+
+// Learn implements config.Learner.
+func (c *Config) Learn(told config.Effective) { c.Process.Learn(told) }
 
 func (c *Config) ingress() ingress.Config {
 	in := c.Ingress

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/triggerd/triggerd/ingress"
+	"github.com/triggerd/triggerd/shared/process"
 )
 
 // The demo: an account, a bot with three Modules, two users at the first of them.
@@ -34,7 +34,7 @@ func (s *Standalone) demo(ctx context.Context) (try string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
-	d := demo{base: "http://" + reachable(s.addrs.HTTP), token: token, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	d := demo{base: "http://" + process.Reachable(s.addrs.HTTP), token: token, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	if err := d.declare(ctx); err != nil {
 		s.deps.Logger.Warn("demo data could not be declared", "error", err)
 	}
@@ -105,16 +105,4 @@ See what became of it:
 curl -sS '%[1]s/v1/users/alice' -H 'Authorization: JWT %[2]s'
 
 `, d.base, d.token)
-}
-
-// reachable replaces the address that means all addresses by one that can be connected to.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsUnspecified() {
-		return addr
-	}
-	return net.JoinHostPort("127.0.0.1", port)
 }

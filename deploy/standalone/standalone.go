@@ -53,6 +53,7 @@ type Standalone struct {
 	deps  Deps
 	ready chan struct{}
 	addrs Addrs
+	try   string // of the demo
 }
 
 // Addrs are bound addresses, host:port.
@@ -100,38 +101,43 @@ func (s *Standalone) parts(env *process.Env, b *embedded) ([]lifecycle.Part, err
 	if err := b.show(env); err != nil {
 		return nil, err
 	}
-	w, err := worker.New(s.cfg.worker(), worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health})
+	w, err := worker.New(s.cfg.worker(), worker.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health, Tracer: env.Tracer})
 	if err != nil {
 		return nil, err
 	}
 	for pattern, page := range w.AdminPages() {
 		env.Pages.Handle(pattern, page)
 	}
+	env.Announce = s.announce
 	s.addrs = Addrs{Admin: env.Admin, NATS: b.url()}
-	deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health}
+	deps := ingress.Deps{Broker: env.Broker, Logger: env.Logger, Registerer: env.Registry, Health: env.Health, Tracer: env.Tracer}
 	return []lifecycle.Part{
 		{Name: "worker", Run: func(ctx context.Context, ready func()) error { ready(); return w.Run(ctx) }},
 		ingress.Part(s.cfg.ingress(), deps, func(addr string) { s.addrs.HTTP = addr }),
-		{Name: "ready", Run: func(ctx context.Context, ready func()) error { return s.announce(ctx, w.Ready(), ready) }},
+		{Name: "demo", Run: func(ctx context.Context, ready func()) error { return s.prepare(ctx, w.Ready(), ready) }},
 	}, nil
 }
 
-// announce waits for the worker, declares the demo's data, and says that everything is there.
-func (s *Standalone) announce(ctx context.Context, caughtUp <-chan struct{}, ready func()) error {
+// prepare waits for the worker, and declares the demo's data.
+func (s *Standalone) prepare(ctx context.Context, caughtUp <-chan struct{}, ready func()) (err error) {
 	select {
 	case <-caughtUp:
 	case <-ctx.Done():
 		return nil
 	}
-	try, err := s.demo(ctx)
-	if err != nil {
+	if s.try, err = s.demo(ctx); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(s.deps.Stdout, "ready http=%s admin=%s\n%s", s.addrs.HTTP, s.addrs.Admin, try); err != nil {
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// announce says that everything is there.
+func (s *Standalone) announce() error {
+	if _, err := fmt.Fprintf(s.deps.Stdout, "ready http=%s admin=%s\n%s", s.addrs.HTTP, s.addrs.Admin, s.try); err != nil {
 		return fmt.Errorf("write ready line: %w", err)
 	}
-	ready()
 	close(s.ready)
-	<-ctx.Done()
 	return nil
 }

@@ -352,6 +352,19 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
+// A process of its own lets its heap grow further than Go would; GOGC in its environment says otherwise.
+func TestProcessSetsItsCollector(t *testing.T) {
+	for gogc, usual := range map[string]bool{"": false, "100": true} {
+		t.Setenv("GOGC", gogc)
+		p := spawn(t, flags(t.TempDir())...)
+		_, text := request(t, http.MethodGet, "http://"+p.admin+"/metrics", nil, "")
+		if !strings.Contains(text, "\ngo_gc_gogc_percent ") || strings.Contains(text, "\ngo_gc_gogc_percent 100\n") != usual {
+			t.Errorf("GOGC=%q: not as it should be", gogc)
+		}
+		p.terminate()
+	}
+}
+
 func TestSignalsDrain(t *testing.T) {
 	dir := t.TempDir()
 	if code := spawn(t, flags(dir)...).terminate(); code != 0 {

@@ -32,6 +32,8 @@ var rules = []rule{
 		"a server is embedded in standalone alone; tests take shared/natstest, and deploy/bench measures a bare server for comparison"},
 	{"github.com/nats-io/nats-server/v2/test", nil, false,
 		"it links package testing and leaves servers behind; take shared/natstest"},
+	{"go.opentelemetry.io/...", []string{"shared/tracing/..."}, true,
+		"spans are made with shared/tracing, so that what exports them can be replaced in one package"},
 	{"shared/natstest", nil, true, "it is for tests"},
 	{"github.com/golang-jwt/...", []string{"ingress/internal/auth/..."}, false,
 		"who trusts a token is decided in one package"},

@@ -78,16 +78,16 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	want := []string{
 		`unknown environment variable TRIGGERD_HTTP_ADR: did you mean TRIGGERD_HTTP_ADDR?`,
 		`invalid value "-1" for TRIGGERD_MAX_BYTES: not a size like 1048576, 1024KiB or 1GiB`,
-		`invalid value "many" for TRIGGERD_PARTITIONS: parse error`,
+		`invalid value "many" for TRIGGERD_PARTITIONS: not a whole number`,
 		`unknown environment variable TRIGGERD_ZZZZZZZZZZ`,
 		`unknown flag -http-adr: did you mean -http-addr?`,
 		`unexpected argument "stray"`,
 		`bad flag syntax: ---x`,
-		`invalid value "soon" for flag -default-wait-time: parse error`,
+		`invalid value "soon" for flag -default-wait-time: not a duration like 1h30m or 250ms`,
 		`unknown flag -quite-another-thing`,
-		`invalid boolean value "perhaps" for -demo: parse error`,
+		`invalid boolean value "perhaps" for -demo: neither true nor false`,
 		`flag needs an argument: -max-bytes`,
-		`-partitions is 0, under 1`,
+		`-partitions is 0, under 1 (flag)`,
 	}
 	if err == nil || err.Error() != strings.Join(want, "\n") {
 		t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))

@@ -9,11 +9,14 @@ import (
 // ErrDraining is the answer of a Health that drains.
 var ErrDraining = errors.New("draining")
 
-// Health is a set of named checks. Safe for concurrent use. A nil *Health takes checks and forgets them.
+// Health is a set of named checks, which say whether the program is ready, and of loops, which say whether it lives. Safe for concurrent use. A nil
+// *Health takes checks and loops and forgets them.
 type Health struct {
 	mu       sync.RWMutex
 	checks   []check
 	draining bool
+	pulses   []*Pulse
+	hung     []Stall // at the last look
 }
 
 type check struct {

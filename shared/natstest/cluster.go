@@ -191,11 +191,14 @@ func (c *Cluster) Leader(js jetstream.JetStream, stream string) *Member {
 	return leader
 }
 
-// Ports of members are below those that the system gives to clients, which would otherwise take the place of a server that is down.
+// Ports are below those that the system gives to clients, which would otherwise take the place of a server that is down.
 const (
 	minPort = 20000
 	maxPort = 30000
 )
+
+// FreeAddr is an address of loopback where nobody listens, and nobody soon will by chance: for a server that others must find again.
+func FreeAddr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
 
 func freePort(t testing.TB) int {
 	t.Helper()

@@ -69,7 +69,7 @@ func (c Console) Open(ctx context.Context, s Settings, f func(context.Context, *
 func (s *Settings) open(ctx context.Context, conn *nats.Conn, log *slog.Logger) (*broker.Broker, error) {
 	var trouble telemetry.Trouble
 	for {
-		at := conn.ConnectedUrlRedacted()
+		at := process.At(conn)
 		b, err := broker.Open(ctx, conn)
 		if err == nil {
 			return b, nil

@@ -79,15 +79,10 @@ func (c Console) Run(command func(Console) error) (code int) {
 // Load fills parts as [config.Load] does; faults are wrong usage. Of the environment it takes what parts know, because the variables of the process
 // beside which an operator types are there too.
 func (c Console) Load(args []string, parts ...config.Part) error {
-	fs := flag.NewFlagSet(c.Command, flag.ContinueOnError)
-	for _, p := range parts {
-		p.RegisterFlags(fs)
-	}
-	known := map[string]bool{}
-	fs.VisitAll(func(f *flag.Flag) { known[config.Variable(f.Name)] = true })
+	known := config.Variables(parts...)
 	environ := slices.DeleteFunc(slices.Clone(c.Environ), func(entry string) bool {
 		variable, _, _ := strings.Cut(entry, "=")
-		return !known[variable]
+		return !slices.Contains(known, variable)
 	})
 	err := config.Load(c.Program+" "+c.Command, args, environ, c.Stdout, parts...)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {

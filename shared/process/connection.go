@@ -30,8 +30,8 @@ func (c *connection) disconnected(conn *nats.Conn, err error) {
 }
 
 func (c *connection) reconnected(conn *nats.Conn) {
-	c.refused.Over(c.log, "broker takes this process back", "url", conn.ConnectedUrlRedacted())
-	c.away.Over(c.log, "broker connection restored", "url", conn.ConnectedUrlRedacted())
+	c.refused.Over(c.log, "broker takes this process back", "url", At(conn))
+	c.away.Over(c.log, "broker connection restored", "url", At(conn))
 }
 
 // notTakenBack is called after each attempt, four times a second.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
@@ -58,13 +59,13 @@ func (r *Remote) Dial(ctx context.Context, name string, log *slog.Logger) (*nats
 	for {
 		conn, err := r.connect(opts)
 		if err == nil {
-			trouble.Over(log, "broker is there", "url", conn.ConnectedUrlRedacted())
+			trouble.Over(log, "broker is there", "url", At(conn))
 			return conn, nil
 		}
 		if refusal(err) {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		trouble.Again(log, slog.LevelWarn, "broker is away, trying again", "url", r.redacted(), "error", err)
+		trouble.Again(log, slog.LevelWarn, "broker is away, trying again", "url", config.Redact(r.URL), "error", err)
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: broker is away: %w", ctx.Err(), err)
@@ -93,6 +94,14 @@ func (r *Remote) connect(opts []nats.Option) (*nats.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// At is the address of the server that conn has, without anything secret. What the client calls redacted has a token in it.
+func At(conn *nats.Conn) string {
+	if at := conn.ConnectedUrl(); at != "" {
+		return config.Redact(at)
+	}
+	return ""
 }
 
 // hearWithin bounds how long a new connection is tried out.

@@ -4,11 +4,12 @@
 // # Usage
 //
 // A binary's main is one call of [Main] with its own settings and a function that makes its parts. Whoever brings a broker along, as
-// standalone does, composes a [Program] and calls [Program.Run].
+// standalone does, composes a [Program] and calls [Program.Run]. Every binary has the verbs config, which shows its settings, and config check, which
+// says whether it would start with them.
 //
 // # Ordering
 //
-// The admin port is served first and last, so that a process which cannot reach its broker, or drains, can be asked why. Then come
+// The admin port is served first and last, so that a process which cannot reach its broker, or drains, can be asked why. Then come the watchdog,
 // Program.Before, the connection, [broker.Ensure], and the parts in their order. Stopping goes backwards, after /readyz has turned 503.
 //
 // # Failure
@@ -16,6 +17,10 @@
 // A broker that is away is waited for, at start and later. One that refuses the process ends it at start, and is named later, when it may be
 // about to be told of a new key. Everything else ends the process with an error: wrong settings with exit code 2 before
 // anything is touched, the rest with 1.
+//
+// A loop of the process that does not turn for Config.WatchdogAfter cannot be repaired from inside: /livez answers 503 and names it, and the
+// service manager, if there is one (NOTIFY_SOCKET, WATCHDOG_USEC), hears no sign of life any more. It also hears when all parts are ready, and when the
+// process was told to stop.
 //
 // What a broker that does not sync always acknowledges can be lost. A process that finds such a server, or finds out nothing, is not ready:
 // see SyncRule.
@@ -28,13 +33,10 @@ package process
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -42,9 +44,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/shared/broker"
-	"github.com/triggerd/triggerd/shared/config"
 	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // Env is what the parts of a program work with.
@@ -53,8 +55,10 @@ type Env struct {
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
 	Health   *lifecycle.Health
-	Admin    string         // the bound address of the admin port
-	Pages    *http.ServeMux // of the admin port; parts may add to it at any time
+	Tracer   *tracing.Tracer // nil: spans go nowhere
+	Admin    string          // the bound address of the admin port
+	Pages    *http.ServeMux  // of the admin port; parts may add to it at any time
+	Announce func() error    // if Program.Parts sets it: called once, when all parts are ready and /readyz says so
 }
 
 // Program is a process as a value.
@@ -64,6 +68,7 @@ type Program struct {
 	Dial   func(ctx context.Context) (*nats.Conn, error)    // until ctx ends
 	Parts  func(env *Env) (parts []lifecycle.Part, _ error) // made when the deployment was ensured
 	Sync   SyncRule                                         // empty: whoever brings the broker along shows what it is worth
+	Remote *Remote                                          // what of it ends is shown; nil: nothing does
 }
 
 var errStarting = errors.New("starting")
@@ -71,15 +76,33 @@ var errStarting = errors.New("starting")
 // Run runs the program until ctx ends and all is drained (nil), or a part fails.
 func (p Program) Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	env := &Env{Logger: log, Registry: telemetry.NewRegistry(), Health: lifecycle.NewHealth(), Pages: http.NewServeMux()}
+	defer telemetry.FlushRepeats(log)
+	if err := telemetry.ShowRepeats(log, env.Registry); err != nil {
+		return fmt.Errorf("show the log: %w", err)
+	}
+	tracer, err := cfg.Tracing.Tracer(p.Name, env.Registry, log)
+	if err != nil {
+		return err
+	}
 	handler := telemetry.AdminHandler(env.Registry, env.Health, map[string]http.Handler{"/": env.Pages})
 	admin, err := telemetry.NewAdmin(cfg.AdminAddr, handler, log)
 	if err != nil {
 		return err
 	}
 	env.Admin = admin.Addr()
-	parts := append([]lifecycle.Part{{Name: "admin", Run: admin.Run}}, p.Before...)
+	say(log, p.Name, cfg.Told)
+	watchdog, err := watch(env, lifecycle.NewManager(os.Getenv), cfg.WatchdogAfter)
+	if err != nil {
+		return errors.Join(err, admin.Close())
+	}
+	parts := []lifecycle.Part{{Name: "admin", Run: admin.Run}, watchdog.part()}
+	if tracer != nil { // before all that makes spans, so that the last of them leave
+		env.Tracer, parts = tracer, append(parts, lifecycle.Part{Name: "spans", Run: tracer.Run})
+	}
+	parts = append(parts, p.Before...)
 	return lifecycle.Run(ctx, append(parts, lifecycle.Part{Name: p.Name, Run: func(ctx context.Context, ready func()) error {
-		return p.connected(ctx, cfg, env, ready)
+		defer watchdog.tellsOfEnd(ctx)()
+		return p.connected(ctx, cfg, env, func() { watchdog.ready(); ready() })
 	}})...)
 }
 
@@ -105,13 +128,18 @@ func (p Program) connected(ctx context.Context, cfg Config, env *Env, ready func
 	if err != nil {
 		return err
 	}
-	return lifecycle.Run(ctx, append(parts, lifecycle.Readiness(env.Health), announce(func() { started.Store(true); ready() }))...)
+	return lifecycle.Run(ctx, append(parts, lifecycle.Readiness(env.Health), announce(env, func() { started.Store(true); ready() }))...)
 }
 
 // parts are those of the program, after what watches its broker.
 func (p Program) parts(env *Env) (parts []lifecycle.Part, _ error) {
 	if err := showSettings(env); err != nil {
 		return nil, err
+	}
+	if p.Remote != nil {
+		if err := showExpiry(env, p.Remote); err != nil {
+			return nil, err
+		}
 	}
 	if p.Sync != "" {
 		watch, err := watchDurability(env, p.Sync)
@@ -125,9 +153,14 @@ func (p Program) parts(env *Env) (parts []lifecycle.Part, _ error) {
 }
 
 // announce is called when all parts are ready.
-func announce(all func()) lifecycle.Part {
+func announce(env *Env, all func()) lifecycle.Part {
 	return lifecycle.Part{Name: "start", Run: func(ctx context.Context, ready func()) error {
 		all()
+		if env.Announce != nil {
+			if err := env.Announce(); err != nil {
+				return fmt.Errorf("announce: %w", err)
+			}
+		}
 		ready()
 		<-ctx.Done()
 		return nil
@@ -161,37 +194,4 @@ func unlessTold(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// Main is the whole of a binary that connects to a broker elsewhere: it loads own, runs the parts until the first signal and
-// returns the exit code. A second signal ends the process at once. The process's arguments, environment and
-// outputs are used.
-func Main(name string, own config.Part, parts func(env *Env) ([]lifecycle.Part, error)) int {
-	var cfg Config
-	var remote Remote
-	var sync SyncRule
-	return Execute(name, func(ctx context.Context, stderr io.Writer) error {
-		log := cfg.Log.Logger(stderr)
-		dial := func(ctx context.Context) (*nats.Conn, error) { return remote.Dial(ctx, name, log) }
-		return Program{Name: name, Dial: dial, Parts: parts, Sync: sync}.Run(ctx, cfg, log)
-	}, own, &cfg, &remote, &sync)
-}
-
-// Execute loads the settings, calls run with a context that ends with the first signal, and turns what it returns into an exit code: 0,
-// 1 for a failure, 2 for settings that are wrong.
-func Execute(name string, run func(ctx context.Context, stderr io.Writer) error, settings ...config.Part) int {
-	switch err := config.Load(name, os.Args[1:], os.Environ(), os.Stdout, settings...); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	ctx, stop := lifecycle.Signals(context.Background())
-	defer stop()
-	if err := run(ctx, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, name+": "+strings.TrimPrefix(err.Error(), name+": "))
-		return 1
-	}
-	return 0
 }

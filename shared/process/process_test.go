@@ -63,7 +63,7 @@ func readyz(addr string) (int, string) {
 func TestProgramConnectsEnsuresAndDrains(t *testing.T) {
 	srv := natstest.Start(t, natstest.Lazy())
 	cfg, remote := settings(t, "-nats-url", srv.URL())
-	started, admin := make(chan struct{}), ""
+	started, admin, announced := make(chan struct{}), "", 0
 	program := process.Program{
 		Name: "test",
 		Dial: func(ctx context.Context) (*nats.Conn, error) {
@@ -74,13 +74,17 @@ func TestProgramConnectsEnsuresAndDrains(t *testing.T) {
 			if n := env.Broker.Partitions(); n != 2 {
 				t.Errorf("%d partitions", n)
 			}
+			env.Announce = func() error {
+				announced, _ = readyz(admin)
+				close(started)
+				return nil
+			}
 			env.Pages.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) {})
 			if code, body := readyz(admin); code != http.StatusServiceUnavailable || !strings.Contains(body, "[-]start: starting") {
 				t.Errorf("before its parts run: %d %s", code, body)
 			}
 			return []lifecycle.Part{{Name: "part", Run: func(ctx context.Context, ready func()) error {
 				ready()
-				close(started)
 				<-ctx.Done()
 				if code, body := readyz(admin); code != http.StatusServiceUnavailable || !strings.Contains(body, "draining") {
 					t.Errorf("while its parts stop: %d %s", code, body)
@@ -91,7 +95,9 @@ func TestProgramConnectsEnsuresAndDrains(t *testing.T) {
 	}
 	cancel, ended := run(t, program, cfg)
 	<-started
-	natstest.Eventually(t, func() bool { code, _ := readyz(admin); return code == http.StatusOK }, "the program to be ready")
+	if announced != http.StatusOK { // or whoever waits for the ready line finds a process that is not
+		t.Errorf("when it announced itself /readyz answered %d", announced)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -160,8 +166,8 @@ func TestConfigTellsAllFaults(t *testing.T) {
 	var cfg process.Config
 	var remote process.Remote
 	err := config.Load("test", []string{"-partitions", "0", "-replicas", "2", "-max-user-bytes", "0", "-max-pending", "0", "-outcomes-keep", "1us",
-		"-log-format", "xml", "-nats-url", ""}, nil, io.Discard, &cfg, &remote)
-	for _, want := range []string{"partitions 0", "replicas 2", "max-user-bytes", "max-pending", "outcomes-keep", "log-format", "nats-url"} {
+		"-log-format", "xml", "-watchdog-after", "1s", "-nats-url", ""}, nil, io.Discard, &cfg, &remote)
+	for _, want := range []string{"partitions 0", "replicas 2", "max-user-bytes", "max-pending", "outcomes-keep", "log-format", "watchdog-after", "nats-url"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in %v", want, err)
 		}

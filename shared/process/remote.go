@@ -9,9 +9,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/triggerd/triggerd/shared/config"
 )
 
 // Remote is a broker elsewhere. Files are read when they are needed, at every connection, so that what they hold may be replaced.
@@ -30,7 +34,8 @@ type Remote struct {
 
 // RegisterFlags adds the -nats- flags and sets their defaults.
 func (r *Remote) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&r.URL, "nats-url", nats.DefaultURL, "`url` of the broker, or those of several servers separated by commas")
+	r.URL = nats.DefaultURL
+	fs.Var((*config.URL)(&r.URL), "nats-url", "`url` of the broker, or those of several servers separated by commas")
 	fs.StringVar(&r.Credentials, "nats-credentials", "", "`file` with credentials (a JWT and its key) for the broker")
 	fs.StringVar(&r.Nkey, "nats-nkey", "", "`file` with the seed of an nkey that the broker knows")
 	fs.StringVar(&r.User, "nats-user", "", "`name` of a user that the broker knows by password")
@@ -56,6 +61,9 @@ func (r *Remote) Validate() error {
 	return errors.Join(append(faults, err)...)
 }
 
+// schemes of addresses that the client understands.
+var schemes = []string{"nats", "tls", "ws", "wss"}
+
 func (r *Remote) urlFaults() (faults []error) {
 	for one := range strings.SplitSeq(r.URL, ",") {
 		one = strings.TrimSpace(one)
@@ -66,21 +74,12 @@ func (r *Remote) urlFaults() (faults []error) {
 		case err != nil: // it may hold a password, and is not shown
 			faults = append(faults, errors.New("-nats-url has a part that is no url"))
 		case strings.Contains(one, "://") && u.Host == "":
-			faults = append(faults, fmt.Errorf("-nats-url has a part without a host: %s", u.Redacted()))
+			faults = append(faults, fmt.Errorf("-nats-url has a part without a host: %s", config.Redact(one)))
+		case strings.Contains(one, "://") && !slices.Contains(schemes, u.Scheme):
+			faults = append(faults, fmt.Errorf("-nats-url begins with %s://, none of %s://", u.Scheme, strings.Join(schemes, "://, ")))
 		}
 	}
 	return faults
-}
-
-// redacted is the url without what is secret in it.
-func (r *Remote) redacted() string {
-	var parts []string
-	for one := range strings.SplitSeq(r.URL, ",") {
-		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
-			parts = append(parts, u.Redacted())
-		}
-	}
-	return strings.Join(parts, ",")
 }
 
 // identities counts the ways in which the process would say who it is.
@@ -91,6 +90,12 @@ func (r *Remote) identities() (n int) {
 		}
 	}
 	return n
+}
+
+// Warnings implements config.Warner.
+func (r *Remote) Warnings() []string {
+	return slices.Concat(config.Exposed("nats-credentials", r.Credentials), config.Exposed("nats-nkey", r.Nkey),
+		config.Exposed("nats-password-file", r.PasswordFile), config.Exposed("nats-tls-key", r.TLSKey))
 }
 
 // options are those of the client that come from the settings.
@@ -120,13 +125,26 @@ func (r *Remote) options() (opts []nats.Option, _ error) {
 	return opts, errors.Join(faults...)
 }
 
+// credentials takes a file apart as the client does when it connects, which is late.
 func credentials(file string) (nats.Option, error) {
-	_, err := os.ReadFile(file)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		_, err = nkeys.ParseDecoratedJWT(data)
+	}
+	if err == nil {
+		var key nkeys.KeyPair
+		if key, err = nkeys.ParseDecoratedUserNKey(data); err == nil {
+			key.Wipe()
+		}
+	}
 	return nats.UserCredentials(file), err
 }
 
 func (r *Remote) password(file string) (nats.Option, error) {
-	_, err := os.ReadFile(file)
+	secret, err := os.ReadFile(file)
+	if err == nil && len(bytes.TrimRight(secret, "\r\n")) == 0 {
+		err = fmt.Errorf("%s is empty", file)
+	}
 	return nats.UserInfoHandler(func() (string, string) {
 		password, _ := os.ReadFile(file) // if it has gone, the broker refuses, aloud
 		return r.User, string(bytes.TrimRight(password, "\r\n"))

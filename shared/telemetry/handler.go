@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,10 +19,10 @@ import (
 func AdminHandler(reg *prometheus.Registry, health *lifecycle.Health, pages map[string]http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg, EnableOpenMetrics: true}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
+	mux.Handle("GET /livez", livez(health))
 	mux.Handle("GET /readyz", readyz(health))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/cmdline", commandName)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
@@ -30,6 +31,29 @@ func AdminHandler(reg *prometheus.Registry, health *lifecycle.Health, pages map[
 	}
 	return mux
 }
+
+// livez answers 200 unless a loop of this process hangs. It asks nobody.
+func livez(health *lifecycle.Health) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if hung := health.Hung(); len(hung) > 0 {
+			answer(w, http.StatusServiceUnavailable, "hangs: "+DescribeStalls(hung)+"\n")
+			return
+		}
+		answer(w, http.StatusOK, "ok\n")
+	})
+}
+
+// DescribeStalls tells a person which loops do not turn.
+func DescribeStalls(stalls []lifecycle.Stall) string {
+	var texts []string
+	for _, s := range stalls {
+		texts = append(texts, fmt.Sprintf("%s has not turned for %s", s.Loop, s.Held))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// commandName leaves out the arguments, which may hold secrets.
+func commandName(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, os.Args[0]) }
 
 // readyz answers 200 if every check passes, else 503; with ?verbose, a line for each check.
 func readyz(health *lifecycle.Health) http.Handler {

@@ -10,9 +10,14 @@
 // Names are triggerd_<area>_<what>_<unit>[_total] with bounded labels. Histograms are made from [Histogram], so that each has classic
 // buckets, for everybody, and a native histogram beside them, for a Prometheus that scrapes those.
 //
+// # Logs
+//
+// Text or JSON. A message is constant, what differs is in attributes. What goes wrong again and again is a [Trouble]; any other line that
+// repeats is written [LogConfig].Repeat times in a window, and then how often there was more of it.
+//
 // # Failure
 //
-// /livez says only that the process can answer; it touches nothing else, so that nobody restarts a process because its
+// /livez says only that the process can answer and that its loops turn; it touches nothing else, so that nobody restarts a process because its
 // broker is away. /readyz says whether it can do its work, and with ?verbose what is wrong.
 //
 // # Concurrency
@@ -21,6 +26,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -68,20 +74,23 @@ func buildInfo() prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
+// revision is set by the linker where there is no checkout to read it from: see deploy/docker/Dockerfile.
+var revision string
+
 // Build is the module's version and the revision that this binary was built from, "unknown" if it does not say.
-func Build() (version, revision string) {
-	version, revision = "unknown", "unknown"
+func Build() (version, commit string) {
+	version, commit = "unknown", cmp.Or(revision, "unknown")
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return version, revision
+		return version, commit
 	}
 	if info.Main.Version != "" {
 		version = info.Main.Version
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			revision = s.Value
+			commit = s.Value
 		}
 	}
-	return version, revision
+	return version, commit
 }

@@ -5,7 +5,7 @@
 //	loadgen verify -signing-key .data/keys/signing.pem -ledger run.ledger
 //
 // Four verbs need nothing running: bench measures all that is claimed of triggerd's speed, compare triggerd with several numbers of partitions beside an empty
-// handler and beside one synced message a request, growth what partitions and users cost, fairness what an account that floods does to one that is quiet.
+// handler and beside one synced message a request, growth what partitions and users cost, fairness what an account that floods does to one that is quiet. (serve is for the first two: one of the servers that they measure.)
 package main
 
 import (
@@ -27,6 +27,7 @@ func main() {
 		"compare":  verb("loadgen compare", &bench.Config{}, bench.PrintComparison),
 		"fairness": verb("loadgen fairness", &bench.FairnessConfig{}, bench.Fairness),
 		"growth":   verb("loadgen growth", &bench.GrowthConfig{}, bench.Growth),
+		"serve":    verb("loadgen serve", &bench.ServeConfig{}, bench.Serve),
 	}
 	run := verb("loadgen", &loadgen.Config{}, loadgen.Print)
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {

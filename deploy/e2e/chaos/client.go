@@ -61,6 +61,7 @@ func (c *client) keyed(ctx context.Context, key, method, path, body string) answ
 	if err != nil {
 		return answer{err: err}
 	}
+	req.GetBody = nil // or net/http sends one with an idempotency key again by itself, and an error of that (nobody there) says nothing of the first time
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")

@@ -151,8 +151,8 @@ func (pt *partition) send(l *lane, g *gathering) {
 		return
 	}
 	pt.remember(checks, tokens, reply.Known)
-	g.finish(reply, err == nil)
 	pt.heal()
+	g.finish(reply, err == nil)
 }
 
 // seal reads g's checks under the mutex, which whoever added the last one has held. Nobody can join any more: g is in no lane's
@@ -188,18 +188,18 @@ func userOf(c statequery.Check) statequery.User {
 	return statequery.User{Account: c.Account, User: c.User}
 }
 
-// trip opens the breaker and lets everyone go who waits for this partition, those of g first.
+// trip opens the breaker and lets everyone go who waits for this partition. Whoever is told of silence and asks again finds it open.
 func (pt *partition) trip(g *gathering) {
-	g.finish(statequery.Reply{}, false)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if pt.state != open {
 		pt.state, pt.retryAt = open, time.Now().Add(pt.a.cfg.Breaker)
 	}
+	g.finish(statequery.Reply{}, false)
 	pt.release()
 }
 
-// heal closes the breaker after a probe was answered; trip has opened it again if that was too late. An open one stays open: the
+// heal closes the breaker when a probe was answered, before its callers know; trip has opened it again if that was too late. An open one stays open: the
 // question that tripped it may still be in flight, and those that follow would only queue behind it.
 func (pt *partition) heal() {
 	pt.mu.Lock()

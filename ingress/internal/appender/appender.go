@@ -52,7 +52,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 var (
@@ -152,6 +154,8 @@ type Deps struct {
 	Conn       *nats.Conn            // should reconnect for ever
 	Registerer prometheus.Registerer // nil = metrics that nobody sees
 	Log        *slog.Logger          // nil = none
+	Health     *lifecycle.Health     // watches whether the partitions' loops turn; nil = nobody does
+	Tracer     *tracing.Tracer       // nil = spans go nowhere
 }
 
 // Appender is safe for concurrent use.
@@ -160,6 +164,7 @@ type Appender struct {
 	conn    *nats.Conn
 	log     *slog.Logger
 	metrics *metrics
+	tracer  *tracing.Tracer
 	writer  string
 	inbox   string // subject of answers, without the partition's part
 
@@ -174,6 +179,7 @@ type Appender struct {
 	unwatch   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
+	gaveUp    atomic.Bool // a partition that was aborted had something left
 }
 
 // New starts an appender under a new writer's name. The caller closes it.
@@ -186,6 +192,7 @@ func New(cfg Config, deps Deps) (*Appender, error) {
 		cfg:     cfg,
 		conn:    deps.Conn,
 		log:     deps.Log,
+		tracer:  deps.Tracer,
 		writer:  nuid.Next(),
 		inbox:   deps.Conn.NewInbox(),
 		abort:   make(chan struct{}),
@@ -196,11 +203,11 @@ func New(cfg Config, deps Deps) (*Appender, error) {
 	}
 	a.metrics = newMetrics(deps.Registerer, cfg.Partitions)
 	a.calls.New = func() any { return &call{done: make(chan struct{}, 1)} }
-	return a, a.start()
+	return a, a.start(deps.Health)
 }
 
 // start subscribes the partitions to their answers and sets them going; all or none.
-func (a *Appender) start() error {
+func (a *Appender) start(health *lifecycle.Health) error {
 	for p := range a.cfg.Partitions {
 		part, err := newPartition(a, p)
 		if err != nil {
@@ -213,7 +220,9 @@ func (a *Appender) start() error {
 	status := a.conn.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	a.watching.Go(func() { a.watch(status) })
 	for _, part := range a.parts {
-		a.running.Go(part.run)
+		pulse, forget := health.Pulse(fmt.Sprintf("appender %d", part.id))
+		part.pulse = pulse
+		a.running.Go(func() { defer forget(); part.run() })
 	}
 	return nil
 }
@@ -246,6 +255,9 @@ func (a *Appender) append(ctx context.Context, p int, account string, line []byt
 	part, c := a.parts[p], a.calls.Get().(*call)
 	begun := time.Now()
 	c.line, c.account, c.class, c.deadline = line, account, class, begun.Add(a.cfg.Timeout)
+	if a.tracer != nil {
+		c.trace = tracing.From(ctx)
+	}
 	if cause, err := part.enqueue(c, begun); err != nil {
 		a.release(c)
 		return record.Position{}, a.metrics.refuse(p, cause, err)
@@ -268,12 +280,12 @@ func (a *Appender) append(ctx context.Context, p int, account string, line []byt
 
 // release gives a call back to the pool. Only whoever knows that nobody else has it may call this.
 func (a *Appender) release(c *call) {
-	c.line, c.account, c.err = nil, "", nil
+	c.line, c.account, c.err, c.trace = nil, "", nil, tracing.Context{}
 	a.calls.Put(c)
 }
 
 // Close refuses new calls, waits until what is queued and in flight is resolved, and ends the appender. When ctx ends
-// first the rest is answered as it stands: ErrUnavailable for what was not sent, *UnknownError for what was; the error
+// first the rest, if there is any, is answered as it stands: ErrUnavailable for what was not sent, *UnknownError for what was; the error
 // is then ctx's. The connection stays open.
 func (a *Appender) Close(ctx context.Context) error {
 	a.closeOnce.Do(func() { a.closeErr = a.drain(ctx) })
@@ -289,9 +301,11 @@ func (a *Appender) drain(ctx context.Context) (err error) {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		err = fmt.Errorf("drain appender: %w", ctx.Err())
 		close(a.abort)
 		<-idle
+		if a.gaveUp.Load() { // otherwise there was nothing to wait for
+			err = fmt.Errorf("drain appender: %w", ctx.Err())
+		}
 	}
 	close(a.unwatch)
 	a.watching.Wait()

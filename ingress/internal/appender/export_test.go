@@ -1,5 +1,7 @@
 package appender
 
+import "github.com/prometheus/client_golang/prometheus/testutil"
+
 // QueueLen is how many records of partition p wait to be sent.
 func QueueLen(a *Appender, p int) int {
 	part := a.parts[p]
@@ -27,3 +29,15 @@ func CycleQueue(n, accounts int) {
 
 // Connected is what the appender thinks of its connection.
 func Connected(a *Appender) bool { return a.connected.Load() }
+
+// Tally is how many records of partition p were acknowledged, and how often the log gave a place a second time.
+func Tally(a *Appender, p int) (stored, reversals float64) {
+	return testutil.ToFloat64(a.metrics.stored[p]), testutil.ToFloat64(a.metrics.reversals[p])
+}
+
+// Seize keeps the goroutine of partition p from going on as soon as it is called upon, until release.
+func Seize(a *Appender, p int) (release func()) {
+	a.parts[p].mu.Lock()
+	a.parts[p].poke()
+	return a.parts[p].mu.Unlock
+}

@@ -13,12 +13,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // flight is a batch from the moment it is packed until its fate is known. The partition's goroutine owns it.
 type flight struct {
 	number    uint64
-	calls     []*call // nil: answered already
+	calls     []*call           // nil: answered already
+	traces    []tracing.Context // of the records whose spans are kept; nobody else has the list
 	payload   []byte
 	version   int // of the format: the lowest that can say what is in payload
 	msg       nats.Msg
@@ -40,6 +42,9 @@ func (f *flight) add(c *call) {
 	f.payload = append(f.payload, c.line...)
 	f.version = max(f.version, record.TriggerVersion(c.line))
 	f.calls = append(f.calls, c)
+	if c.trace.Valid() {
+		f.traces = append(f.traces, c.trace)
+	}
 }
 
 // verdict is what an answer says of an attempt.

@@ -148,6 +148,17 @@ func TestCloseOutOfTimeAnswersHonestly(t *testing.T) {
 	}
 }
 
+// Whoever has no time left and nothing left to do has not failed.
+func TestCloseOutOfTimeWithNothingLeft(t *testing.T) {
+	r := newRig(t, unhurried)
+	r.must("before")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.app.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestClosedConnection(t *testing.T) {
 	r := newRig(t, unhurried)
 	r.must("before")
@@ -195,7 +206,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	want := []string{
 		"triggerd_ingress_append_batch_bytes", "triggerd_ingress_append_batch_records", "triggerd_ingress_append_duration_seconds",
 		"triggerd_ingress_append_queue_records", "triggerd_ingress_append_refused_records_total",
-		"triggerd_ingress_append_repeated_batches_total", "triggerd_ingress_append_unknown_records_total",
+		"triggerd_ingress_append_repeated_batches_total", "triggerd_ingress_append_reversals_total", "triggerd_ingress_append_stored_records_total", "triggerd_ingress_append_unknown_records_total",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)

@@ -28,9 +28,10 @@ var causes = []cause{causeAway, causeCanceled, causeDraining, causeQueueFull, ca
 type metrics struct {
 	batchRecords, batchBytes, duration prometheus.Observer
 
-	queue            []prometheus.Gauge
-	repeats, unknown []prometheus.Counter
-	refusals         []map[cause]prometheus.Counter
+	queue             []prometheus.Gauge
+	repeats, unknown  []prometheus.Counter
+	stored, reversals []prometheus.Counter
+	refusals          []map[cause]prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them, if there is somebody to register with.
@@ -50,9 +51,11 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 	}, []string{"partition"})
 	repeats := counter("repeated_batches_total", "Batches sent again because their fate was unknown. Some when a server goes away; bad if it keeps rising: see logs in /readyz?verbose.", "partition")
 	unknown := counter("unknown_records_total", "Records sent but not confirmed in their callers' time: each was answered 503 unknown_outcome with a receipt, and may be stored. Bad if it keeps rising: the broker is slow or elects.", "partition")
+	stored := counter("stored_records_total", "Records that the log has acknowledged, late for their callers or not. Over all ingresses they are what the log holds, ticks and limits aside.", "partition")
+	reversals := counter("reversals_total", "Acknowledgements that name a place at or before one that was acknowledged earlier. Bad above 0: the log has lost what was acknowledged in between; see ingress's log, and worker inspect.", "partition")
 	refusals := counter("refused_records_total", "Records not stored, by cause; each was answered 503. Bad for broker_away and log_refused (see logs in /readyz?verbose) queue_full (too much load); account_share is one account that sends too much.", "partition", "cause")
 	if reg != nil {
-		reg.MustRegister(records, bytes, duration, queue, repeats, unknown, refusals)
+		reg.MustRegister(records, bytes, duration, queue, repeats, unknown, stored, reversals, refusals)
 	}
 	m := &metrics{batchRecords: records, batchBytes: bytes, duration: duration}
 	for p := range partitions {
@@ -60,6 +63,8 @@ func newMetrics(reg prometheus.Registerer, partitions int) *metrics {
 		m.queue = append(m.queue, queue.WithLabelValues(label))
 		m.repeats = append(m.repeats, repeats.WithLabelValues(label))
 		m.unknown = append(m.unknown, unknown.WithLabelValues(label))
+		m.stored = append(m.stored, stored.WithLabelValues(label))
+		m.reversals = append(m.reversals, reversals.WithLabelValues(label))
 		m.refusals = append(m.refusals, map[cause]prometheus.Counter{})
 		for _, c := range causes {
 			m.refusals[p][c] = refusals.WithLabelValues(label, string(c))

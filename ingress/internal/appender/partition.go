@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/lifecycle"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/telemetry"
 )
@@ -50,10 +51,12 @@ type partition struct {
 	since    time.Time // when it was first sent
 
 	number        uint64
+	reached       uint64  // the place of the last batch that was acknowledged
 	flight, spare *flight // flight is in flight iff flying
 	timer         *time.Timer
 	armed         bool
 
+	pulse   *lifecycle.Pulse
 	trouble telemetry.Trouble
 	ailing  atomic.Pointer[ailment] // nil: the last batch was taken
 }
@@ -155,44 +158,6 @@ func (p *partition) drain() {
 	p.poke()
 }
 
-// run is the partition's goroutine: it reacts to callers, answers, the clock and the connection until it is drained or
-// aborted.
-func (p *partition) run() {
-	defer p.timer.Stop()
-	for {
-		p.launch()
-		if p.finished() {
-			return
-		}
-		select {
-		case <-p.wake:
-			p.lookAround()
-		case msg := <-p.acks:
-			p.answer(msg)
-		case <-p.timer.C:
-			p.armed = false
-			p.tick(time.Now())
-		case <-p.a.abort:
-			p.giveUp()
-			return
-		}
-	}
-}
-
-// finished reports whether the partition is drained. Otherwise it sees to it that the clock runs while anybody waits.
-func (p *partition) finished() bool {
-	p.mu.Lock()
-	busy := p.flying || p.queue.records > 0
-	done := p.draining && !busy
-	p.a.metrics.queue[p.id].Set(float64(p.queue.records))
-	p.mu.Unlock()
-	if busy && !p.armed {
-		p.timer.Reset(p.a.cfg.tick())
-		p.armed = true
-	}
-	return done
-}
-
 // launch packs what waits and sends it, if nothing is in flight.
 func (p *partition) launch() {
 	if !p.a.connected.Load() || !p.pack(time.Now()) {
@@ -249,7 +214,9 @@ func (p *partition) send(now time.Time) {
 	f.repeatAt = now.Add(f.wait + rand.N(f.wait/4+1)) // not all at once
 	f.wait = min(2*f.wait, p.a.cfg.RepeatMax)
 	f.msg.Reply = replySubject(p.inbox, f.number, f.attempts)
+	p.pulse.Rest() // a broker that is stuck may hold up whoever publishes, for as long as the client lets it
 	err := p.a.conn.PublishMsg(&f.msg)
+	p.pulse.Turn()
 	switch {
 	case err == nil:
 	case neverSent(err) && f.attempts == 1:
@@ -339,7 +306,9 @@ func (p *partition) answer(msg *nats.Msg) {
 
 // landed resolves the batch in flight: it lies at seq. The next one leaves before the callers are told.
 func (p *partition) landed(seq uint64) {
+	p.tally(seq)
 	p.ailing.Store(nil)
+	p.exportFlight(seq, "")
 	p.trouble.Over(p.a.log, "log takes batches again", "partition", p.id, "number", p.flight.number, "attempts", p.flight.attempts)
 	p.resolve(func(index int) (record.Position, error) {
 		return record.Position{Seq: seq, Index: uint32(index)}, nil
@@ -350,6 +319,7 @@ func (p *partition) landed(seq uint64) {
 func (p *partition) refused(why error) {
 	p.ailing.Store(&ailment{at: time.Now(), why: why})
 	p.trouble.Again(p.a.log, slog.LevelWarn, "log refuses a batch, nothing of it is stored", "partition", p.id, "number", p.flight.number, "error", why)
+	p.exportFlight(0, "refused")
 	n := len(p.flight.calls)
 	p.a.metrics.refused(p.id, causeRefused, n)
 	err := fmt.Errorf("%w: %w", ErrUnavailable, why)
@@ -387,6 +357,9 @@ func (p *partition) resolve(fate func(index int) (record.Position, error)) {
 func (p *partition) giveUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.flying || p.queue.records > 0 {
+		p.a.gaveUp.Store(true)
+	}
 	for c := p.queue.peek(); c != nil; c = p.queue.peek() {
 		p.queue.pop()
 		p.settle(c, record.Position{}, p.a.metrics.refuse(p.id, causeDraining, errDraining))

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // state of a call, in life order.
@@ -31,6 +32,7 @@ type call struct {
 	account  string
 	class    class
 	deadline time.Time
+	trace    tracing.Context // where spans are kept
 	state    state
 	number   uint64 // of its batch, once sent
 	index    uint32 // in its batch, once sent

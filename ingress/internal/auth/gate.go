@@ -68,10 +68,22 @@ func (c Config) Validate() error {
 	if c.KeysURL != "" {
 		_, err := newKeysURL(c.KeysURL, c.KeysCA, c.URLTimeout)
 		faults = append(faults, err)
-		fault(c.Every != 0 && c.Every < MinURLEvery, "-keys-url-every is under "+MinURLEvery.String())
+		fault(c.Every > 0 && c.Every < MinURLEvery, "-keys-url-every is under "+MinURLEvery.String())
 	}
 	fault(c.Every < 0 || c.URLTimeout < 0, "-keys-url-every or -keys-url-timeout is negative")
 	return errors.Join(faults...)
+}
+
+// CheckFile says what is wrong with a file of keys, as a gate would find it. flagName names it.
+func CheckFile(flagName, file string) error {
+	data, err := readLimited(file, maxKeysDocument)
+	if err == nil {
+		_, err = parseKeys(data)
+	}
+	if err != nil {
+		return fmt.Errorf("read -%s: %w", flagName, err)
+	}
+	return nil
 }
 
 func (c Config) source() (source, error) {

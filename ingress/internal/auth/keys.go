@@ -42,6 +42,7 @@ type webKey struct {
 	E         string   `json:"e"`
 	K         string   `json:"k"`
 	D         string   `json:"d"`
+	End       any      `json:"exp"` // Unix time; some issuers say it
 }
 
 // jwks is what was read of a JWKS.
@@ -49,6 +50,7 @@ type jwks struct {
 	keys       map[string]key // by kid
 	passedOver int            // those that are for other purposes, or of a kind that is not known here
 	secrets    int            // those that can sign as well as verify
+	end        float64        // the earliest exp of a key, Unix time; 0: none has one
 }
 
 // parseKeys reads a JWKS. Keys for other purposes and of kinds that are not known here are passed over, as the RFC wants it; a
@@ -88,6 +90,9 @@ func (s *jwks) add(wk *webKey) error {
 		return fmt.Errorf("over the limit of %d keys", maxKeys)
 	}
 	s.keys[wk.ID] = k
+	if end, ok := wk.End.(float64); ok && end > 0 && (s.end == 0 || end < s.end) {
+		s.end = end
+	}
 	if wk.Type == "oct" {
 		s.secrets++
 	}

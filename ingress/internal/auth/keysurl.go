@@ -25,7 +25,8 @@ type keysURL struct {
 	url    string
 	shown  string // without a query, which may hold a secret
 	client *http.Client
-	etag   string // of what was fetched last; empty: there was none
+	end    float64 // of the server's certificate when it last answered, Unix time; 0: it showed none
+	etag   string  // of what was fetched last; empty: there was none
 }
 
 // newKeysURL makes a source of an address that checkKeysURL takes. ca is a file with the certificates (PEM) that sign the server's; empty: the
@@ -106,6 +107,9 @@ func (k *keysURL) fetch(ctx context.Context) (data []byte, changed bool, err err
 		return nil, false, bare(err)
 	}
 	defer response.Body.Close()
+	if state := response.TLS; state != nil && len(state.PeerCertificates) > 0 {
+		k.end = float64(state.PeerCertificates[0].NotAfter.Unix())
+	}
 	if response.StatusCode == http.StatusNotModified && k.etag != "" {
 		return nil, false, nil
 	}

@@ -11,6 +11,7 @@ type metrics struct {
 	refused          prometheus.Counter
 	reasons          map[reason]prometheus.Counter
 	broken, keys     prometheus.Gauge
+	ends             *ends
 	all              []prometheus.Collector
 }
 
@@ -38,10 +39,11 @@ func newMetrics(age func() float64) metrics {
 			Help: "Keys in force, those of token issuers. 2 or more while they are being rotated.",
 		}),
 	}
+	m.ends = &ends{}
 	for _, r := range reasons {
 		m.reasons[r] = refusals.WithLabelValues(string(r))
 	}
-	m.all = []prometheus.Collector{tokens, refusals, m.broken, m.keys, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.all = []prometheus.Collector{tokens, refusals, m.broken, m.keys, m.ends, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "triggerd_ingress_keys_age_seconds",
 		Help: "Time since the keys in force were last found to be the newest. Bad over some times the interval of reloading: a key that was taken away still counts; see keys_broken.",
 	}, age)}

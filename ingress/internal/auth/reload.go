@@ -75,6 +75,9 @@ func (r *reloads) note(err error, now time.Time) {
 // load asks the source. A document that is the same as at the last time is as good, or as bad, as it was then.
 func (g *Gate) load(ctx context.Context) error {
 	data, changed, err := g.reloads.source.fetch(ctx)
+	if remote, ok := g.reloads.source.(*keysURL); ok {
+		g.metrics.ends.set(endOfServer, remote.end)
+	}
 	if err != nil {
 		return fmt.Errorf("get keys from %s: %w", g.reloads.source, err)
 	}
@@ -98,6 +101,7 @@ func (g *Gate) adopt(data []byte) error {
 	g.ring.Store(&ring{keys: set.keys, cache: newCache(g.cfg.CacheSize)})
 	g.reloads.sum = sum
 	g.metrics.keys.Set(float64(len(set.keys)))
+	g.metrics.ends.set(endOfKey, set.end)
 	if !first {
 		g.cfg.Logger.Info("keys reloaded", "source", g.reloads.source.String(), "keys", len(set.keys), "passed_over", set.passedOver)
 	}

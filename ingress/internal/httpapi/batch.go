@@ -10,7 +10,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/triggerd/triggerd/ingress/internal/ratelimit"
 	"github.com/triggerd/triggerd/shared/strictjson"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // A batch is many triggers in one request. The body is kept as it came, and its items are found in it before any of them is accepted: a
@@ -24,12 +26,7 @@ const (
 )
 
 // postBatch takes up to maxBatchItems triggers.
-func (a *API) postBatch(c echo.Context) error {
-	e, err := a.admit(c)
-	if err != nil {
-		return err
-	}
-	defer e.leave()
+func (a *API) postBatch(c echo.Context, e *entry) error {
 	r := c.Request()
 	body, err := a.readBody(r, nil, a.cfg.MaxBatchBody, &e.body)
 	if err != nil {
@@ -40,6 +37,9 @@ func (a *API) postBatch(c echo.Context) error {
 		return err
 	}
 	defer end()
+	if err := e.await(r.Context()); err != nil {
+		return err
+	}
 	if len(r.Header[keyHeader]) > 0 {
 		return badBatchKey
 	}
@@ -47,17 +47,18 @@ func (a *API) postBatch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	b := a.newBatch(r.Context(), e.account, traceparent(r), len(items))
-	b.takeAll(items, a.countItems(c, e.account, len(items)))
+	b := a.newBatch(r.Context(), e.account, traceOf(c), len(items))
+	b.takeAll(items, a.countItems(c, e, len(items)))
 	answer := b.answer()
+	b.count(e.class)
 	c.Response().Header().Set("Content-Length", strconv.Itoa(len(answer))) // it is too long for the server to find out
 	return writeJSON(c, http.StatusOK, answer)
 }
 
 // countItems is how many items the account's rate allows: the first ones. One is counted already, as the request, so a batch always comes on, be it larger
 // than what may come at once.
-func (a *API) countItems(c echo.Context, account string, items int) int {
-	taken, _ := a.count(c, account, items-1)
+func (a *API) countItems(c echo.Context, e *entry, items int) int {
+	taken, _ := a.count(c, e, items-1)
 	return taken + 1
 }
 
@@ -92,7 +93,7 @@ type batch struct {
 	api     *API
 	ctx     context.Context
 	account string
-	trace   string
+	trace   tracing.Context
 	lanes   *lanes
 	results []batchResult
 
@@ -106,7 +107,7 @@ type batchResult struct {
 	failure *failure // nil: accepted
 }
 
-func (a *API) newBatch(ctx context.Context, account, trace string, items int) *batch {
+func (a *API) newBatch(ctx context.Context, account string, trace tracing.Context, items int) *batch {
 	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.cfg.BatchParallel),
 		results: make([]batchResult, items), held: make(map[string]bool)}
 }
@@ -161,7 +162,7 @@ func (b *batch) submit(s *scratch, user string, req *request) (result batchResul
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			b.api.logPanic("batch", p)
+			b.api.logPanic("batch", p, b.trace)
 			result = batchResult{failure: fail(internal)}
 		}
 		if f := result.failure; f != nil && f.again() {
@@ -176,13 +177,13 @@ func (b *batch) submit(s *scratch, user string, req *request) (result batchResul
 }
 
 func (b *batch) hold(user string, f *failure) {
-	b.api.log.report(f, batchPath)
+	b.api.log.report(f, batchPath, b.trace)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.held[user] = true
 }
 
-// answer renders the results in the order of the items, and counts them.
+// answer renders the results in the order of the items.
 func (b *batch) answer() []byte {
 	out := []byte{'['}
 	for i := range b.results {
@@ -191,7 +192,6 @@ func (b *batch) answer() []byte {
 		}
 		r := &b.results[i]
 		status := r.status()
-		b.api.metrics.items.WithLabelValues(strconv.Itoa(status)).Inc()
 		out = fmt.Appendf(out, `{"status":%d,`, status)
 		if r.failure != nil {
 			out = append(out, r.failure.envelope()[1:]...)
@@ -204,6 +204,20 @@ func (b *batch) answer() []byte {
 		}
 	}
 	return append(out, ']')
+}
+
+// count counts the items.
+func (b *batch) count(class ratelimit.Class) {
+	m := b.api.metrics
+	for i := range b.results {
+		r := &b.results[i]
+		m.items.WithLabelValues(strconv.Itoa(r.status())).Inc()
+		if r.failure != nil {
+			m.refuse(class, r.failure.code)
+		} else {
+			m.take(class, r.accepted)
+		}
+	}
 }
 
 func (r *batchResult) status() int {

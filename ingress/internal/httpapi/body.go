@@ -13,6 +13,7 @@ type scratch struct {
 	body    []byte
 	line    []byte // the record
 	account []byte
+	trace   []byte // the record's
 	out     []byte // the answer
 	decoder decoder
 	printer printer

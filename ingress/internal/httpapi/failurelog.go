@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // failureLog writes what is our fault, not the caller's. While the broker is away every request fails for the same reason; the log is no
@@ -21,7 +22,7 @@ func newFailureLog(log *slog.Logger) *failureLog {
 	return l
 }
 
-// report logs a failure, or counts it. Neither tokens nor values are in it.
-func (l *failureLog) report(f *failure, route string) {
-	l.kinds[f.code].Again(l.log, slog.LevelError, "request failed", "route", route, "code", codes[f.code].word, "error", f.cause)
+// report logs a failure, or counts it. Neither tokens nor values are in it. The trace is that of the one request that is logged.
+func (l *failureLog) report(f *failure, route string, trace tracing.Context) {
+	l.kinds[f.code].Again(l.log, slog.LevelError, "request failed", trace.Attrs("route", route, "code", codes[f.code].word, "error", f.cause)...)
 }

@@ -53,14 +53,20 @@ type body struct{ strings.Reader }
 func (*body) Close() error { return nil }
 
 // triggerLoop returns a function that sends one and the same trigger through the handler.
-func triggerLoop(t testing.TB) func() int {
-	w := newWorld(t, nil)
+func triggerLoop(t testing.TB, header ...string) func() int {
+	return triggerLoopIn(t, newWorld(t, nil), header...)
+}
+
+func triggerLoopIn(t testing.TB, w *world, header ...string) func() int {
 	w.appender.silent = true
 	gate, authorization := realGate(t)
 	w.api.deps.Gate = gate
 	r := httptest.NewRequest(http.MethodPost, triggerPath, nil)
 	r.Header.Set("Authorization", authorization)
 	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	r.ContentLength = int64(len(benchBody))
 	b := &body{}
 	r.Body = b
@@ -74,21 +80,35 @@ func triggerLoop(t testing.TB) func() int {
 	}
 }
 
-// maxAllocs is what a trigger may allocate between the server and the appender. The server's own come on top.
-const maxAllocs = 5
+// maxAllocs is what a trigger may allocate between the server and the appender. The server's own come on top. One with a trace says so in its
+// answer, which takes a text and a list of texts.
+const (
+	maxAllocs   = 5
+	traceAllocs = 2
+)
 
 func TestAllocs(t *testing.T) {
-	trigger := triggerLoop(t)
-	if status := trigger(); status != http.StatusOK {
-		t.Fatal(status)
+	expect := func(most float64, trigger func() int) {
+		t.Helper()
+		if status := trigger(); status != http.StatusOK {
+			t.Fatal(status)
+		}
+		if n := testing.AllocsPerRun(1000, func() { trigger() }); n > most && !raceEnabled {
+			t.Errorf("%v allocations, over %v", n, most)
+		}
 	}
-	if n := testing.AllocsPerRun(1000, func() { trigger() }); n > maxAllocs && !raceEnabled {
-		t.Errorf("%v allocations, over %d", n, maxAllocs)
-	}
+	expect(maxAllocs, triggerLoop(t))
+	expect(maxAllocs+traceAllocs, triggerLoop(t, "Traceparent", someTrace))
+	w := newWorld(t, nil)
+	withTracer(t, w, 0)
+	expect(maxAllocs, triggerLoopIn(t, w)) // that spans could be exported costs nothing where none are
 }
 
-func BenchmarkTrigger(b *testing.B) {
-	trigger := triggerLoop(b)
+func BenchmarkTrigger(b *testing.B) { benchTrigger(b, triggerLoop(b)) }
+
+func BenchmarkTracedTrigger(b *testing.B) { benchTrigger(b, triggerLoop(b, "Traceparent", someTrace)) }
+
+func benchTrigger(b *testing.B, trigger func() int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if trigger() != http.StatusOK {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // An import reads lines on the request's goroutine and has several on their way at once, since every line waits until
@@ -45,7 +47,7 @@ func (a *API) importUsers(c echo.Context) error {
 	}
 	defer end()
 	body := newPatientBody(c, a.cfg.ReadTimeout)
-	im := a.newImport(c.Request().Context(), who.Account, traceparent(c.Request()))
+	im := a.newImport(c.Request().Context(), who.Account, traceOf(c))
 	im.read(bufio.NewReaderSize(body, lineBuffer))
 	result := im.finish()
 	body.finish(a.cfg.WriteTimeout)
@@ -59,7 +61,7 @@ type importer struct {
 	api     *API
 	ctx     context.Context
 	account string
-	trace   string
+	trace   tracing.Context
 	lanes   *lanes
 
 	mu     sync.Mutex
@@ -67,7 +69,7 @@ type importer struct {
 	broken bool // records cannot be appended; the rest is not read
 }
 
-func (a *API) newImport(ctx context.Context, account, trace string) *importer {
+func (a *API) newImport(ctx context.Context, account string, trace tracing.Context) *importer {
 	return &importer{
 		api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.cfg.ImportParallel), result: importView{Errors: []importError{}},
 	}
@@ -78,7 +80,7 @@ func (im *importer) carry(number int, s *scratch, req *request) {
 	defer im.api.scratch.put(s)
 	defer func() {
 		if p := recover(); p != nil {
-			im.api.logPanic("/v1/users", p)
+			im.api.logPanic("/v1/users", p, im.trace)
 			im.note(number, fail(internal))
 		}
 	}()
@@ -150,7 +152,7 @@ func (im *importer) note(number int, err error) {
 	switch f.code {
 	case unavailable, unknownOutcome, internal:
 		im.broken = true
-		im.api.log.report(f, "/v1/users")
+		im.api.log.report(f, "/v1/users", im.trace)
 	}
 	if len(im.result.Errors) < im.api.cfg.ImportErrors {
 		im.result.Errors = append(im.result.Errors, importError{number, f.message(), codes[f.code].word})

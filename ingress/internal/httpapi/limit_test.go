@@ -197,12 +197,16 @@ func TestRequestsInHandAreBounded(t *testing.T) {
 	}
 }
 
-// Callers who send slowly hold no place for batches, and no memory for what they only announce.
+// Callers who send slowly hold no place for batches, no turn, and no memory for what they only announce.
 func TestSlowBodiesHoldNeitherPlacesNorMemory(t *testing.T) {
 	s := serve(t)
-	for range 200 {
+	for i := range 200 {
+		path, length := batchPath+"/", DefaultMaxBatchBody
+		if i%2 == 0 {
+			path, length = triggerPath, 100
+		}
 		conn := s.dial()
-		fmt.Fprintf(conn, "POST %s/ HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:trigger\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n[", batchPath, DefaultMaxBatchBody)
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:trigger\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n[", path, length)
 	}
 	natstest.Eventually(t, func() bool { return s.api.places.out(int64(s.api.cfg.MaxRequests)) == 200 }, "all are in hand")
 	if s.api.bodies.out(s.api.cfg.MaxBodyBytes) != 0 || len(s.api.batches.held) != 0 {
@@ -210,6 +214,9 @@ func TestSlowBodiesHoldNeitherPlacesNorMemory(t *testing.T) {
 	}
 	body := `[{"user_id":"alice","module_id":null}]`
 	wantStatus(t, s.raw("POST "+batchPath+"/ HTTP/1.1\r\nHost: x\r\nAuthorization: JWT demo:trigger\r\nContent-Type: application/json\r\nConnection: close\r\n"+sized(body)), 200)
+	if n := s.api.turns.out(); n != 0 {
+		t.Errorf("%d are at work", n)
+	}
 }
 
 // Bodies that do not fit are refused in the middle, at once, and others go on.

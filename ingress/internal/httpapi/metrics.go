@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triggerd/triggerd/ingress/internal/admission"
+	"github.com/triggerd/triggerd/ingress/internal/ratelimit"
 	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
@@ -19,10 +20,21 @@ type metrics struct {
 	items      *prometheus.CounterVec // of batches, by status
 	overloads  *prometheus.CounterVec // by limit
 	keys       [keyResults]prometheus.Counter
+	triggers   *prometheus.CounterVec // by the class of their account, and answer
+	taken      [ratelimit.Classes]prometheus.Counter
+	repeated   [ratelimit.Classes]prometheus.Counter
 }
+
+// Answers beside the words of failures.
+const (
+	answerAccepted = "accepted"
+	answerRepeated = "repeated"
+)
 
 // secondsBuckets begin below one fsync of a fast disk and end at the longest wait.
 var secondsBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+const triggersHelp = "Triggers with a good token, items of batches among them, by the class of their account (unlimited, usual: -rate-limit, own: ingress limit) and answer: accepted, repeated (accepted before under its idempotency key), or the code of the refusal. A batch that is refused as a whole counts once. Bad for unavailable, unknown_outcome and internal; rate_limited says that accounts of a class send more than they may."
 
 // newMetrics registers them, and more that others have made, with reg; a nil reg leaves them unregistered.
 func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
@@ -42,8 +54,18 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 			Name: "triggerd_ingress_batch_items_total", Help: "Items of batches by their own status code: the request's is 200 if its items could be read.",
 		}, []string{"code"}),
 		overloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "triggerd_ingress_overloads_total", Help: "Requests (and connections) answered 503 because a limit was reached: requests, body_bytes, batches, imports, connections; deploy/LIMITS.md has their flags. Bad if it keeps rising: too much comes, or the log is slow.",
+			Name: "triggerd_ingress_overloads_total", Help: "Requests (and connections) answered 503 because a limit was reached: requests, body_bytes, batches, imports, turns, connections; deploy/LIMITS.md has their flags. Bad if it keeps rising: too much comes, or the log is slow.",
 		}, []string{"limit"}),
+		triggers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerd_ingress_triggers_total", Help: triggersHelp,
+		}, []string{"class", "answer"}),
+	}
+	for c := range ratelimit.Classes {
+		m.taken[c] = m.triggers.WithLabelValues(c.String(), answerAccepted)
+		m.repeated[c] = m.triggers.WithLabelValues(c.String(), answerRepeated)
+		for _, ours := range []code{rateLimited, unavailable, unknownOutcome, internal} {
+			m.triggers.WithLabelValues(c.String(), codes[ours].word) // shown before there is one: rates and ratios need the 0
+		}
 	}
 	keys := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "triggerd_ingress_idempotency_keys_total",
@@ -56,7 +78,7 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 		return m, nil
 	}
 	more = append(more, keys)
-	for _, c := range append([]prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items, m.overloads}, more...) {
+	for _, c := range append([]prometheus.Collector{m.requests, m.seconds, m.accepted, m.unverified, m.items, m.overloads, m.triggers}, more...) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -73,6 +95,9 @@ func (a *API) gauges() []prometheus.Collector {
 		gauge("triggerd_ingress_connections", "Open connections. At most -max-connections.", func() float64 { return float64(a.open.Load()) }),
 		gauge("triggerd_ingress_requests_in_hand", "Requests for triggers that are not answered yet. At most -max-requests, of which an account may have as many as are left.",
 			func() float64 { return a.places.out(int64(a.cfg.MaxRequests)) }),
+		gauge("triggerd_ingress_requests_waiting", "Requests for triggers that wait for their account's turn (-turns), of those in hand. Bad if it stays high: an account floods, and its answers take longer for it.",
+			a.turns.inLine),
+		gauge("triggerd_ingress_turns", "Requests for triggers that may be at work at once while several accounts send (-turns), 0: no bound. It rises with the time that the log takes, if it is not set.", a.turns.size),
 		gauge("triggerd_ingress_body_bytes", "Bytes of bodies in memory, beside the first 4 KiB of each. At most -max-body-bytes, of which an account may have as many as are left.",
 			func() float64 { return a.bodies.out(a.cfg.MaxBodyBytes) }),
 	}
@@ -84,6 +109,20 @@ func (m *metrics) accept(v admission.Verdict) {
 	if v == admission.Unverified {
 		m.unverified.Inc()
 	}
+}
+
+// take counts a trigger that is safe, by the class of its account.
+func (m *metrics) take(class ratelimit.Class, done accepted) {
+	if done.replayed {
+		m.repeated[class].Inc()
+		return
+	}
+	m.taken[class].Inc()
+}
+
+// refuse counts one that is not.
+func (m *metrics) refuse(class ratelimit.Class, c code) {
+	m.triggers.WithLabelValues(class.String(), codes[c].word).Inc()
 }
 
 // unrouted counts an answer to what no route takes. Paths are the callers' invention, so none becomes a label.

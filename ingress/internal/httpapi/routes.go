@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/triggerd/triggerd/ingress/internal/auth"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // handler answers a request, or returns why not.
@@ -22,10 +23,10 @@ type handler func(c echo.Context) error
 const batchPath = "/actionsvc/trigger-response/batch"
 
 func (a *API) addRoutes() {
-	a.add(http.MethodPost, "/actionsvc/trigger-response", a.postTrigger)
-	a.add(http.MethodPost, "/actionsvc/trigger-response/", a.postTrigger)
-	a.add(http.MethodPost, batchPath, a.postBatch)
-	a.add(http.MethodPost, batchPath+"/", a.postBatch)
+	a.add(http.MethodPost, "/actionsvc/trigger-response", a.triggers(a.postTrigger))
+	a.add(http.MethodPost, "/actionsvc/trigger-response/", a.triggers(a.postTrigger))
+	a.add(http.MethodPost, batchPath, a.triggers(a.postBatch))
+	a.add(http.MethodPost, batchPath+"/", a.triggers(a.postBatch))
 	a.add(http.MethodPut, "/v1/bots/:bot_id/modules", a.putModules)
 	a.add(http.MethodGet, "/v1/bots/:bot_id/modules", a.getModules)
 	a.add(http.MethodPost, "/v1/users", a.importUsers)
@@ -52,11 +53,15 @@ func (a *API) add(method, path string, h handler) {
 
 func (a *API) serve(c echo.Context, route *routeMetrics, h handler) {
 	start := time.Now()
+	own, caller := a.trace(c)
 	defer func() {
 		if p := recover(); p != nil {
 			a.panicked(c, p)
 		}
 		route.observe(c.Response().Status, time.Since(start))
+		if a.deps.Tracer.Keeps(own) {
+			a.exportRequest(c, own, caller, start)
+		}
 	}()
 	if err := h(c); err != nil {
 		a.answer(c, err)
@@ -70,18 +75,18 @@ func (a *API) answer(c echo.Context, err error) {
 	}
 	f := asFailure(err)
 	if status := f.write(c.Response(), c.Request().URL.Path); status >= http.StatusInternalServerError {
-		a.log.report(f, c.Path())
+		a.log.report(f, c.Path(), traceOf(c))
 	}
 }
 
 // panicked keeps one bad request from taking the process with it.
 func (a *API) panicked(c echo.Context, p any) {
-	a.logPanic(c.Path(), p)
+	a.logPanic(c.Path(), p, traceOf(c))
 	a.answer(c, fail(internal))
 }
 
-func (a *API) logPanic(route string, p any) {
-	a.deps.Logger.Error("request panicked", "route", route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+func (a *API) logPanic(route string, p any, trace tracing.Context) {
+	a.deps.Logger.Error("request panicked", trace.Attrs("route", route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
 }
 
 // addOptions answers OPTIONS on every path.
@@ -106,6 +111,7 @@ func (a *API) allow(path string) string {
 
 // routingFailed answers what no route takes.
 func (a *API) routingFailed(err error, c echo.Context) {
+	a.trace(c)
 	f := fail(notFound)
 	if errors.Is(err, echo.ErrMethodNotAllowed) {
 		f = fail(methodNotAllowed)

@@ -53,6 +53,7 @@ import (
 	"github.com/triggerd/triggerd/ingress/internal/directory"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // Gate says who calls: auth.Gate.
@@ -112,6 +113,8 @@ const (
 	DefaultMaxRequests       = 4096
 	DefaultMaxBodyBytes      = 128 << 20
 	DefaultMaxConnections    = 16384
+	DefaultTurnTimeout       = 3 * time.Second
+	DefaultTraceSample       = 0.01 // of an ingress; a zero of Config is 0
 )
 
 // Config is what an operator can set. Zero fields take the defaults.
@@ -137,6 +140,9 @@ type Config struct {
 	MaxRequests       int           // requests for triggers in hand at once; more are refused
 	MaxBodyBytes      int64         // bytes of bodies in hand at once, beside the first 4 KiB of each; more are refused
 	MaxConnections    int           // open at once; more are answered 503 and closed
+	Turns             int           // requests for triggers at work at once while several accounts send; others wait. 0: 8 for each processor and millisecond that the log takes; under 0: no bound
+	TurnTimeout       time.Duration // how long a request waits for its turn
+	TraceSample       float64       // the share of requests without a traceparent that begin a trace, if there is a Tracer
 }
 
 func (c Config) withDefaults() Config {
@@ -158,6 +164,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxRequests, DefaultMaxRequests)
 	setDefault(&c.MaxBodyBytes, DefaultMaxBodyBytes)
 	setDefault(&c.MaxConnections, DefaultMaxConnections)
+	setDefault(&c.TurnTimeout, DefaultTurnTimeout)
 	return c
 }
 
@@ -175,12 +182,15 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("partitions is %d, under 1", c.Partitions))
 	}
 	if c.DefaultWait < 0 || c.DefaultWait.Milliseconds() > maxWait {
-		faults = append(faults, fmt.Errorf("default wait is %v, not within 0 and 30 days", c.DefaultWait))
+		faults = append(faults, fmt.Errorf("-default-wait-time is %v, not within 0 and 30 days", c.DefaultWait))
+	}
+	if !(c.TraceSample >= 0 && c.TraceSample <= 1) {
+		faults = append(faults, fmt.Errorf("-trace-sample is %v, not within 0 and 1", c.TraceSample))
 	}
 	return errors.Join(faults...)
 }
 
-// Deps is what the handlers need. All but Limiter, Registerer and Logger are mandatory.
+// Deps is what the handlers need. All but Limiter, Tracer, Registerer and Logger are mandatory.
 type Deps struct {
 	Gate      Gate
 	Appender  Appender
@@ -188,7 +198,8 @@ type Deps struct {
 	Directory Directory
 	State     State
 	Log       Log
-	Limiter   Limiter // nil = nobody is limited
+	Limiter   Limiter         // nil = nobody is limited
+	Tracer    *tracing.Tracer // nil = spans go nowhere
 
 	Registerer prometheus.Registerer // nil = metrics are counted, not exposed
 	Logger     *slog.Logger          // nil = slog.Default()
@@ -209,6 +220,7 @@ type API struct {
 	bodies  *share       // of bytes of bodies
 	batches *share       // of batches in hand
 	imports *share       // of imports
+	turns   *turns       // nil: nobody waits for one
 	open    atomic.Int64 // connections
 
 	draining atomic.Bool
@@ -229,6 +241,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 		cfg: cfg, deps: deps, echo: echo.New(), routes: make(map[string][]string),
 		scratch: newScratchPool(cfg.MaxVars), log: newFailureLog(deps.Logger),
 		places: newShare(int64(cfg.MaxRequests)), bodies: newShare(cfg.MaxBodyBytes), batches: newShare(int64(cfg.Batches)), imports: newShare(int64(cfg.Imports)),
+	}
+	if cfg.Turns >= 0 {
+		a.turns = newTurns(cfg.Turns, cfg.TurnTimeout)
 	}
 	var err error
 	if a.metrics, err = newMetrics(deps.Registerer, a.gauges()...); err != nil {

@@ -75,6 +75,7 @@ const (
 	limitBodyBytes   = "body_bytes"
 	limitBatches     = "batches"
 	limitImports     = "imports"
+	limitTurns       = "turns"
 	limitConnections = "connections"
 )
 

@@ -1,37 +1,94 @@
 package httpapi
 
-import "net/http"
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
 
-// traceparent is the header of that name (W3C Trace Context) if it is well-formed, otherwise "": a caller's
-// broken tracing is no reason to refuse what they ask for.
-func traceparent(r *http.Request) string {
-	values := r.Header["Traceparent"]
-	if len(values) != 1 || !validTrace(values[0]) {
-		return ""
-	}
-	return values[0]
-}
+	"github.com/labstack/echo/v4"
 
-const (
-	traceLen   = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-	zeroTrace  = "00000000000000000000000000000000"
-	zeroParent = "0000000000000000"
+	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
-// validTrace knows version 00. What later ones look like is theirs to say, so they are not carried on.
-func validTrace(s string) bool {
-	if len(s) != traceLen || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
-		return false
+// trace finds the trace that the caller's request belongs to, and says so in the answer, whatever that will be. Malformed ones and several are
+// none. Where spans are exported it may begin one, and the request is then a span of its own; the answer has that one's id, otherwise the caller's, and so
+// have the records and the events.
+func (a *API) trace(c echo.Context) (own, caller tracing.Context) {
+	if values := c.Request().Header[tracing.Header]; len(values) == 1 {
+		caller, _ = tracing.Parse(values[0])
 	}
-	trace, parent, flags := s[3:35], s[36:52], s[53:]
-	return isHex(trace) && isHex(parent) && isHex(flags) && trace != zeroTrace && parent != zeroParent
+	switch own = caller; {
+	case a.deps.Tracer.Keeps(caller):
+		own = caller.Child()
+	case !caller.Valid() && a.deps.Tracer != nil && rand.Float64() < a.cfg.TraceSample:
+		own = tracing.New()
+	}
+	if own.Valid() {
+		c.Response().Header()[tracing.ResponseHeader] = []string{own.String()}
+	}
+	return own, caller
 }
 
-func isHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+// traceOf is the trace of a request that is being served, as its answer has it: so it is kept without memory of its own where there is none.
+func traceOf(c echo.Context) tracing.Context {
+	values := c.Response().Header()[tracing.ResponseHeader]
+	if len(values) == 0 {
+		return tracing.Context{}
 	}
-	return true
+	t, _ := tracing.Parse(values[0])
+	return t
+}
+
+// exportRequest exports the span of a request that was answered.
+func (a *API) exportRequest(c echo.Context, own, caller tracing.Context, begun time.Time) {
+	method, route, status := c.Request().Method, c.Path(), c.Response().Status
+	span := tracing.Span{Context: own, Parent: caller, Name: method + " " + route, Kind: tracing.Server, Begun: begun, Ended: time.Now(), Attrs: []tracing.Attr{
+		tracing.Text("http.request.method", method), tracing.Text("http.route", route), tracing.Int("http.response.status_code", status),
+		tracing.Text("url.scheme", "http"),
+	}}
+	if status >= http.StatusInternalServerError {
+		span.Failed = http.StatusText(status)
+		span.Attrs = append(span.Attrs, tracing.Text("error.type", strconv.Itoa(status)))
+	}
+	a.deps.Tracer.Add(span)
+}
+
+// appending is the span of one record on its way into the log. The zero value is none.
+type appending struct {
+	own, request tracing.Context
+	begun        time.Time
+}
+
+// beginAppend makes a span of rec's way, if the request's are kept. The record carries it then, and ctx to whoever packs batches.
+func (a *API) beginAppend(ctx context.Context, s *scratch, rec *record.Record) (appending, context.Context) {
+	if a.deps.Tracer == nil || len(rec.Trace) == 0 {
+		return appending{}, ctx
+	}
+	request, _ := tracing.Parse(rec.Trace)
+	if !a.deps.Tracer.Keeps(request) {
+		return appending{}, ctx
+	}
+	own := request.Child()
+	s.trace = own.AppendTo(s.trace[:0])
+	rec.Trace = s.trace
+	return appending{own, request, time.Now()}, tracing.With(ctx, own)
+}
+
+func (a *API) endAppend(span appending, id record.ID, err error) {
+	if !span.own.Valid() {
+		return
+	}
+	attrs := tracing.Messaging("triggers", strconv.Itoa(id.Partition), "append", "create")
+	failed := ""
+	if err == nil {
+		attrs = append(attrs, tracing.Text("triggerd.record.id", id.String()))
+	} else {
+		failed = codes[appendFailure(err).code].word
+		attrs = append(attrs, tracing.Text("error.type", failed))
+	}
+	a.deps.Tracer.Add(tracing.Span{Context: span.own, Parent: span.request, Name: "append triggers.{partition}", Kind: tracing.Producer,
+		Begun: span.begun, Ended: time.Now(), Failed: failed, Attrs: attrs})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -12,18 +13,17 @@ import (
 	"github.com/triggerd/triggerd/ingress/internal/appender"
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // postTrigger is the published Trigger Response call.
-func (a *API) postTrigger(c echo.Context) error {
-	e, err := a.admit(c)
-	if err != nil {
-		return err
-	}
-	defer e.leave()
+func (a *API) postTrigger(c echo.Context, e *entry) (err error) {
 	r, s := c.Request(), a.scratch.get()
 	defer a.scratch.put(s)
 	if s.body, err = a.readBody(r, s.body, a.cfg.MaxBody, &e.body); err != nil {
+		return err
+	}
+	if err := e.await(r.Context()); err != nil {
 		return err
 	}
 	req, err := s.decoder.trigger(s.body, !a.cfg.OptionalModuleID)
@@ -33,13 +33,14 @@ func (a *API) postTrigger(c echo.Context) error {
 	if req.key, err = keyOf(r.Header); err != nil {
 		return err
 	}
-	done, err := a.submit(r.Context(), s, e.account, req, traceparent(r))
+	done, err := a.submit(r.Context(), s, e.account, req, traceOf(c))
 	if err != nil {
 		return err
 	}
 	if done.replayed {
 		c.Response().Header().Set(replayedHeader, "true")
 	}
+	a.metrics.take(e.class, done)
 	s.out = append(done.appendTo(append(s.out[:0], '{')), '}')
 	return writeJSON(c, http.StatusOK, s.out)
 }
@@ -55,11 +56,12 @@ type accepted struct {
 }
 
 // submit makes a decoded trigger durable: it checks key, user and Module, in this order, and appends.
-func (a *API) submit(ctx context.Context, s *scratch, account string, req *request, trace string) (done accepted, err error) {
+func (a *API) submit(ctx context.Context, s *scratch, account string, req *request, trace tracing.Context) (done accepted, err error) {
 	user := string(req.user)
 	p := broker.Partition(account, user, a.cfg.Partitions)
 	done.redirect = req.redirects()
-	rec := record.Record{Kind: record.Trigger, User: req.user, Vars: req.vars, Trace: []byte(trace)}
+	s.trace = trace.AppendTo(s.trace[:0])
+	rec := record.Record{Kind: record.Trigger, User: req.user, Vars: req.vars, Trace: s.trace}
 	var verdict admission.Verdict
 	if req.key == nil {
 		verdict = a.deps.Users.User(ctx, p, account, user)
@@ -123,14 +125,20 @@ const (
 
 // append makes rec durable in partition p.
 func (a *API) append(ctx context.Context, s *scratch, p int, account string, rec *record.Record, u urgency) (id record.ID, err error) {
+	span, ctx := a.beginAppend(ctx, s, rec)
+	begun := time.Now()
 	id.Partition, s.line = p, rec.AppendTo(s.line[:0])
 	if u == inBulk {
 		id.Position, err = a.deps.Appender.AppendBulk(ctx, p, account, s.line)
 	} else {
 		id.Position, err = a.deps.Appender.Append(ctx, p, account, s.line)
 	}
+	a.endAppend(span, id, err)
 	if err != nil {
 		return record.ID{}, appendFailure(err)
+	}
+	if a.turns != nil && u == atOnce {
+		a.turns.logTook(time.Since(begun))
 	}
 	return id, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
+	"github.com/triggerd/triggerd/shared/tracing"
 )
 
 // operators are the scopes of most of /v1.
@@ -50,7 +51,7 @@ func (a *API) putUser(c echo.Context) error {
 		return err
 	}
 	req.user = []byte(user)
-	id, err := a.register(c.Request().Context(), s, who.Account, req, traceparent(c.Request()), atOnce)
+	id, err := a.register(c.Request().Context(), s, who.Account, req, traceOf(c), atOnce)
 	if err != nil {
 		return err
 	}
@@ -65,15 +66,15 @@ func (a *API) putUser(c echo.Context) error {
 }
 
 // register makes a conversation durable.
-func (a *API) register(ctx context.Context, s *scratch, account string, req *request, trace string, u urgency) (record.ID, error) {
+func (a *API) register(ctx context.Context, s *scratch, account string, req *request, trace tracing.Context, u urgency) (record.ID, error) {
 	bot, err := a.botFor(ctx, account, req)
 	if err != nil {
 		return record.ID{}, err
 	}
-	s.account = append(s.account[:0], account...)
+	s.account, s.trace = append(s.account[:0], account...), trace.AppendTo(s.trace[:0])
 	return a.append(ctx, s, broker.Partition(account, string(req.user), a.cfg.Partitions), account, &record.Record{
 		Kind: record.Register, Account: s.account, User: req.user, Bot: bot,
-		Module: req.module, HasModule: req.hasModule, Vars: req.vars, Trace: []byte(trace),
+		Module: req.module, HasModule: req.hasModule, Vars: req.vars, Trace: s.trace,
 	}, u)
 }
 
@@ -103,7 +104,7 @@ func (a *API) deleteUser(c echo.Context) error {
 	s := a.scratch.get()
 	defer a.scratch.put(s)
 	id, err := a.append(ctx, s, p, who.Account, &record.Record{
-		Kind: record.Delete, Account: []byte(who.Account), User: []byte(user), Trace: []byte(traceparent(c.Request())),
+		Kind: record.Delete, Account: []byte(who.Account), User: []byte(user), Trace: traceOf(c).AppendTo(nil),
 	}, atOnce)
 	if err != nil {
 		return err

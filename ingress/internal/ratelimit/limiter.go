@@ -102,6 +102,7 @@ type Grant struct {
 	Left  int           // triggers that this ingress would take now
 	Wait  time.Duration // until it takes one more; 0 if it would now
 	Limit Limit         // over the whole deployment; its zero value is none
+	Class Class         // of the account
 }
 
 // Limited says whether there is a limit at all.
@@ -142,11 +143,8 @@ func (l *Limiter) take(account string, n int) Grant {
 	now := l.deps.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limit, ok := l.own[account]
-	if !ok {
-		limit = l.cfg.Default
-	}
-	if limit.off() {
+	limit, class := l.limitOf(account)
+	if class == Unlimited {
 		return Grant{Taken: n}
 	}
 	limit = limit.full()
@@ -155,14 +153,26 @@ func (l *Limiter) take(account string, n int) Grant {
 	if b == nil {
 		l.metrics.untracked.Add(float64(n))
 		l.crowded.Again(l.deps.Log, slog.LevelWarn, "more accounts send at once than are counted: some pass without a limit", "counted", l.cfg.MaxAccounts)
-		return Grant{Taken: n}
+		return Grant{Taken: n, Class: class}
 	}
 	b.fill(p, now)
-	g := Grant{Taken: b.take(n), Limit: limit}
+	g := Grant{Taken: b.take(n), Limit: limit, Class: class}
 	if g.Left = int(b.tokens); g.Left == 0 {
 		g.Wait = b.wait(p)
 	}
 	return g
+}
+
+// limitOf is what limits an account. The lock is held.
+func (l *Limiter) limitOf(account string) (Limit, Class) {
+	limit, class := l.cfg.Default, Usual
+	if own, ok := l.own[account]; ok {
+		limit, class = own, Own
+	}
+	if limit.off() {
+		class = Unlimited
+	}
+	return limit, class
 }
 
 func (l *Limiter) ingresses() int {
@@ -203,11 +213,8 @@ func (l *Limiter) forget(now time.Time) {
 }
 
 func (l *Limiter) isFull(account string, b *bucket, now time.Time) bool {
-	limit, ok := l.own[account]
-	if !ok {
-		limit = l.cfg.Default
-	}
-	if limit.off() {
+	limit, class := l.limitOf(account)
+	if class == Unlimited {
 		return true
 	}
 	p := limit.part(l.ingresses())

@@ -199,6 +199,23 @@ func TestAccountsLimitOfItsOwn(t *testing.T) {
 	l.want(t, "b", 2, 1)
 }
 
+// The words are labels: dashboards are written against them. An account that is over its limit has its class as well.
+func TestClasses(t *testing.T) {
+	l, _ := limiter(t, Config{Default: Limit{Rate: 1, Burst: 1}, MaxAccounts: 2}, nil)
+	l.change(func() { l.own["freed"], l.own["own"] = Limit{}, Limit{Rate: 2} })
+	for _, c := range []struct{ account, want string }{
+		{"freed", "unlimited"}, {"own", "own"}, {"other", "usual"}, {"other", "usual"}, {"uncounted", "usual"},
+	} {
+		if got := l.Take(c.account, 1).Class.String(); got != c.want {
+			t.Errorf("%s is %s, want %s", c.account, got, c.want)
+		}
+	}
+	l, _ = limiter(t, Config{}, nil)
+	if got := l.Take("anybody", 1).Class; got != Unlimited {
+		t.Errorf("without limits somebody is %s", got)
+	}
+}
+
 func TestLimitsAreValidated(t *testing.T) {
 	for _, bad := range []Limit{{Rate: -1}, {Rate: math.NaN()}, {Rate: math.Inf(1)}, {Rate: 1, Burst: -1}, {Rate: MaxRate * 2}, {Rate: 1, Burst: MaxBurst + 1}} {
 		if err := bad.Validate(); err == nil {

@@ -52,29 +52,15 @@ func Remove(ctx context.Context, b *broker.Broker, account string) (had bool, er
 
 // List is all accounts with a limit of their own, by name.
 func List(ctx context.Context, b *broker.Broker) (entries []Entry, err error) {
-	err = inBucket(ctx, b, func(bucket jetstream.KeyValue) error {
-		watch, err := bucket.WatchAll(ctx, jetstream.IgnoreDeletes())
-		if err != nil {
-			return err
-		}
-		defer watch.Stop() // which fails only if the connection has ended
-		for {
-			select {
-			case e, ok := <-watch.Updates():
-				switch {
-				case !ok:
-					return errors.New("watch was closed")
-				case e == nil:
-					return nil
-				}
-				entries = append(entries, read(e))
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
+	listed, err := b.List(ctx, broker.BucketLimits)
+	if err != nil {
+		return nil, explained(err)
+	}
+	for _, e := range listed {
+		entries = append(entries, read(e))
+	}
 	slices.SortFunc(entries, func(x, y Entry) int { return strings.Compare(x.Account, y.Account) })
-	return entries, err
+	return entries, nil
 }
 
 func read(e jetstream.KeyValueEntry) Entry {
@@ -91,11 +77,15 @@ func inBucket(ctx context.Context, b *broker.Broker, f func(jetstream.KeyValue) 
 	if err == nil {
 		err = f(bucket)
 	}
+	if err != nil {
+		return explained(fmt.Errorf("use bucket %s: %w", broker.BucketLimits, err))
+	}
+	return nil
+}
+
+func explained(err error) error {
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return fmt.Errorf("bucket %s is not there: start a worker (or an ingress that may make it) of this version, and try again: %w", broker.BucketLimits, err)
 	}
-	if err != nil {
-		return fmt.Errorf("use bucket %s: %w", broker.BucketLimits, err)
-	}
-	return nil
+	return err
 }

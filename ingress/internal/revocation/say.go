@@ -87,31 +87,16 @@ func explained(err error) error {
 
 // List reads all revocations that have not ended, by jti. One that cannot be read has its key for a jti.
 func List(ctx context.Context, b *broker.Broker) ([]Revocation, error) {
-	bucket, err := b.JS.KeyValue(ctx, Bucket)
+	entries, err := b.List(ctx, Bucket)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", Bucket, err)
+		return nil, err
 	}
-	watcher, err := bucket.WatchAll(ctx, jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("list bucket %s: %w", Bucket, err)
+	all := make([]Revocation, 0, len(entries))
+	for _, entry := range entries {
+		all = append(all, revocationOf(entry))
 	}
-	defer func() { _ = watcher.Stop() }()
-	var all []Revocation
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list bucket %s: %w", Bucket, ctx.Err())
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return nil, fmt.Errorf("list bucket %s: it was interrupted", Bucket)
-			}
-			if entry == nil {
-				slices.SortFunc(all, func(a, b Revocation) int { return cmp.Compare(a.TokenID, b.TokenID) })
-				return all, nil
-			}
-			all = append(all, revocationOf(entry))
-		}
-	}
+	slices.SortFunc(all, func(a, b Revocation) int { return cmp.Compare(a.TokenID, b.TokenID) })
+	return all, nil
 }
 
 func revocationOf(entry jetstream.KeyValueEntry) Revocation {

@@ -13,6 +13,7 @@ func (m *Machine) applyRecord(index int, line []byte) error {
 	pos := record.Position{Seq: m.msg.Seq, Index: uint32(index)}
 	err := m.decode(line)
 	if err == nil && m.rec.Kind == record.Configure {
+		m.result.Control++
 		return m.configure(m.rec.Limits)
 	}
 	if m.judge == nil {
@@ -22,6 +23,7 @@ func (m *Machine) applyRecord(index int, line []byte) error {
 		return m.applyUnreadable(pos, line)
 	}
 	if m.rec.Kind == record.Tick {
+		m.result.Control++
 		return nil
 	}
 	return m.applyToUser(pos, line)
@@ -34,7 +36,7 @@ func (m *Machine) applyToUser(pos record.Position, line []byte) error {
 		return err
 	}
 	if fault := m.judgeSafely(); fault != nil {
-		m.result.Panic = fault
+		m.result.Panic, m.result.PanicTrace = fault, string(m.rec.Trace)
 		m.bury(pos, line, DeadPanic)
 		m.fx.reset()
 		m.fx.reject(&m.in, ReasonPoison)
@@ -48,6 +50,7 @@ func (m *Machine) applyToUser(pos record.Position, line []byte) error {
 func (m *Machine) applyUnreadable(pos record.Position, line []byte) error {
 	if !salvage(line, &m.rec) {
 		m.bury(pos, line, DeadRecord)
+		m.result.Unreadable++
 		return nil
 	}
 	if err := m.prepare(pos); err != nil {
@@ -202,6 +205,7 @@ func (m *Machine) buryBatch() error {
 		At: m.head.StreamTime, Data: bytes.Clone(m.msg.Payload),
 	})
 	m.result.DeadLetters++
+	m.result.Unreadable++
 	return nil
 }
 

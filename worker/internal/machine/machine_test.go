@@ -152,10 +152,10 @@ func TestResultCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Panic != nil {
-			if !strings.Contains(r.Panic.Error(), "boom") {
-				t.Errorf("panic is %v", r.Panic)
+			if !strings.Contains(r.Panic.Error(), "boom") || r.PanicTrace != "mallory's trace" {
+				t.Errorf("panic is %v, of %q", r.Panic, r.PanicTrace)
 			}
-			r.Panic = nil
+			r.Panic, r.PanicTrace = nil, ""
 		}
 		return r
 	}
@@ -164,15 +164,16 @@ func TestResultCounts(t *testing.T) {
 		register("bob"), {Kind: record.Delete, Account: []byte("demo"), User: []byte("nobody")}, {Kind: record.Delete, Account: []byte("demo"), User: []byte("alice")},
 		trigger("mallory", 0), {Kind: record.Tick},
 	}
+	batch[7].Trace = []byte("mallory's trace")
 	got := []machine.Result{
 		apply(machinetest.Message(3, 2100, record.Batch{Writer: "A", Number: 2, Time: 2000}, batch...)),
 		apply(machinetest.Message(4, 2100, record.Batch{Writer: "A", Number: 2, Time: 2100}, batch...)),
 		apply(machine.Message{Seq: 5, Time: 2100}),
 	}
 	want := []machine.Result{
-		{Records: 9, Triggers: 5, Redirected: 2, Updated: 1, Scheduled: 1, Rejected: 2, Registered: 1, Deleted: 1, Refused: 1, Fired: 1, Cancelled: 1, DeadLetters: 1, ClockSkew: 100},
+		{Records: 9, Triggers: 5, Redirected: 2, Updated: 1, Scheduled: 1, Rejected: 2, Registered: 1, Deleted: 1, Refused: 1, Fired: 1, Cancelled: 1, DeadLetters: 1, Control: 1, ClockSkew: 100},
 		{Records: 9, Duplicates: 9, SkippedBatch: true},
-		{DeadLetters: 1},
+		{DeadLetters: 1, Unreadable: 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)

@@ -26,12 +26,16 @@ type Result struct {
 	Cancelled   int // delayed redirects that a deletion cancelled
 	Duplicates  int // records of a late copy
 	DeadLetters int
+	Unreadable  int // those of which nothing else became: nobody knows whose they were
+	Control     int // ticks and limits
 
 	SkippedBatch bool   // a late copy
 	ClockSkew    Millis // server's minus writer's clock; 0 for an unreadable batch
 	// Panic is the last panic of a judgement in this message, with its stack, for the log. It is not part of the
 	// state. Its text can hold what the code saw, so it is nothing for a client.
 	Panic error
+	// PanicTrace is the traceparent of the record that was judged then, empty = none.
+	PanicTrace string
 }
 
 // ErrHalt wraps errors after which the partition must stop rather than guess: unknown record version,

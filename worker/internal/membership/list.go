@@ -13,16 +13,13 @@ import (
 // List is who the bucket says lives, for somebody who is no member: of each home the one that was started last, by ID. One that was killed is
 // in it until its key expires. Members of a later version that cannot be read are left out.
 func List(ctx context.Context, b *broker.Broker) ([]Member, error) {
-	bucket, err := b.JS.KeyValue(ctx, broker.BucketMembers)
+	listed, err := b.List(ctx, broker.BucketMembers)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", broker.BucketMembers, err)
-	}
-	keys, err := bucket.Keys(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, fmt.Errorf("list bucket %s: %w", broker.BucketMembers, err)
+		return nil, err
 	}
 	r := newRoster(0)
-	for _, id := range keys {
+	for _, key := range listed {
+		id := key.Key()
 		value, revision, err := b.KVGet(ctx, broker.BucketMembers, id)
 		if errors.Is(err, jetstream.ErrKeyNotFound) { // gone meanwhile
 			continue

@@ -11,6 +11,7 @@ import (
 
 	"github.com/triggerd/triggerd/shared/statequery"
 	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/shared/tracing"
 	"github.com/triggerd/triggerd/worker/internal/machine"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
@@ -24,6 +25,7 @@ type actor struct {
 
 	last    mark   // the last message applied
 	derived uint64 // the last event number derived
+	ledger  machine.Ledger
 	reached uint64 // the sequence in EVENTS-p of the last event that is known to be there
 	target  uint64 // replaying is over once this is applied
 
@@ -35,6 +37,7 @@ type actor struct {
 	stopSource func() // ends the source and waits for it
 
 	outbox   outbox
+	traced   []tracing.Span // of the message that is being applied
 	sender   sender
 	sendAt   time.Time // when the next parcel that is not full may leave, by the real clock
 	overtook overtook
@@ -46,6 +49,7 @@ type actor struct {
 	frozenSeq   uint64    // the last one that is in a frozen or committed generation
 	dirtySince  time.Time // when the first message after frozenSeq was applied
 
+	pacer     *pacer
 	suspicion chan error   // that the file is damaged
 	logged    atomic.Int64 // bytes of the log's payload applied
 
@@ -59,7 +63,7 @@ type actor struct {
 }
 
 func newActor(p *Partition) *actor {
-	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), suspicion: make(chan error, 1), born: p.deps.Now(), stopSource: func() {}}
+	a := &actor{Partition: p, in: make(chan delivery, p.cfg.MessagesInHand), committed: make(chan error, 1), suspicion: make(chan error, 1), pacer: newPacer(), born: p.deps.Now(), stopSource: func() {}}
 	a.work, a.cancel = context.WithCancel(context.Background())
 	a.outbox.limit = p.cfg.EventsMessage
 	a.sender = sender{p: p, done: make(chan landing, 1), doubt: doubt{p: p}}
@@ -171,6 +175,7 @@ func (a *actor) startSource() {
 func (a *actor) shut() {
 	a.desk.close()
 	a.cancel()
+	a.pacer.hurried.Store(true)
 	a.wg.Wait()
 	a.timer.Stop()
 	a.closeStore()
@@ -178,7 +183,9 @@ func (a *actor) shut() {
 
 // loop is the actor's life between the check and draining. It returns nil when ctx ends.
 func (a *actor) loop(ctx context.Context) error {
+	defer a.deps.Pulse.Rest()
 	for ctx.Err() == nil {
+		a.deps.Pulse.Turn() // at least every PollEvery: the timer sees to that
 		if err := a.tend(); err != nil {
 			return err
 		}
@@ -247,10 +254,12 @@ func (a *actor) apply(d delivery) error {
 	if d.msg.Seq != a.last.seq+1 {
 		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this as a fault of triggerd, with this log"+thenResume+", which replays from the last checkpoint", nil)
 	}
+	begun := a.beginSpans()
 	res, err := a.judge(d.msg)
 	if err != nil {
 		return err
 	}
+	a.endSpans(begun)
 	a.last = d.mark
 	a.logged.Add(stored(&d.msg))
 	if a.dirtySince.IsZero() {
@@ -285,16 +294,20 @@ func stored(m *machine.Message) int64 {
 func (a *actor) emit(e *machine.Event) {
 	a.derived = e.Number
 	a.outbox.add(e)
+	a.beginSpan(e)
 }
 
 // count shows what a message did; from here on it can be read.
 func (a *actor) count(res *machine.Result) {
+	a.ledger.Add(res)
 	if res.Panic != nil {
-		a.log.Error("record became a dead letter: its judgement panicked", "seq", a.last.seq, "cause", res.Panic)
+		trace, _ := tracing.Parse(res.PanicTrace)
+		a.log.Error("record became a dead letter: its judgement panicked", trace.Attrs("seq", a.last.seq, "cause", res.Panic)...)
 	}
 	a.view.update(func(f *facts) {
 		f.applied, f.events, f.pending, f.skew = a.last.seq, a.derived, a.machine.Pending(), res.ClockSkew
 		f.keys, f.keysMax = a.machine.Keys()
+		f.ledger = a.ledger
 		f.batch = f.batch*0.9 + float64(res.Records)*0.1
 		f.last = max(f.last, a.last.seq)
 	})

@@ -131,11 +131,13 @@ func (a *actor) begin(kind string) error {
 		a.last = mark{seq: c.Seq, time: c.Time, hash: c.Hash}
 		a.derived, a.frozenSeq = c.Head.Events, c.Seq
 	}
+	a.ledger = c.Ledger
 	a.machine = machine.New(a.cfg.Partition, c.Head, watched{a.store, &a.desk})
 	var last uint64
 	a.view.update(func(f *facts) {
 		f.applied, f.events, f.checkpointSeq, f.pending, f.base = c.Seq, c.Head.Events, c.Seq, c.Head.Pending, c.Seq
 		f.keys, f.keysMax = c.Head.KeyCount(), c.Head.Limits.MaxKeys
+		f.ledger = c.Ledger
 		f.checkpointAt, f.commitErr = time.Time{}, nil
 		last = f.last
 	})

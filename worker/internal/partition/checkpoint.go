@@ -32,6 +32,9 @@ func (a *actor) checkpoint(now time.Time) {
 		a.freeze()
 	}
 	a.commit(now)
+	if a.generation != nil {
+		a.pacer.hurried.Store(a.cfg.urgent(a.store.Dirty()))
+	}
 }
 
 // overlayFull says whether what is applied and not frozen has reached its limits.
@@ -46,6 +49,7 @@ func (a *actor) freeze() {
 		Identity: store.Identity{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition,
 			Seq: a.last.seq, Time: a.last.time, Hash: a.last.hash},
 		Head:       a.machine.Head(),
+		Ledger:     a.ledger,
 		EmittedSeq: a.reached,
 	})
 	a.generation = &generation{seq: a.last.seq, events: a.derived, since: a.dirtySince,
@@ -92,6 +96,7 @@ func (a *actor) writeAlone() error {
 		defer disk.Unlock()
 	}
 	begun := a.deps.Now()
+	a.pacer.begin()
 	err := a.store.Commit()
 	if err == nil {
 		a.deps.Metrics.commitSeconds.WithLabelValues(a.label()).Observe(a.deps.Now().Sub(begun).Seconds())
@@ -135,6 +140,6 @@ func (a *actor) checkpointDue() time.Time {
 // storeOptions make the store refuse a file of another log, and let a failpoint strike inside of a commit.
 func (a *actor) storeOptions() store.Options {
 	return store.Options{LogID: a.deps.Broker.LogID(a.cfg.Partition), Partition: a.cfg.Partition,
-		MaxSize: a.cfg.FileBytes, CacheBytes: a.cfg.CacheBytes,
+		MaxSize: a.cfg.FileBytes, CacheBytes: a.cfg.CacheBytes, Breathe: a.pacer.breathe,
 		Failpoint: func(string) error { return a.fail(StepCheckpointWriting) }}
 }

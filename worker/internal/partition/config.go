@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/triggerd/triggerd/shared/broker"
+	"github.com/triggerd/triggerd/shared/lifecycle"
+	"github.com/triggerd/triggerd/shared/tracing"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
@@ -82,6 +84,7 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics *Metrics         // shared by the partitions of a process
 	Now     func() time.Time // the wall clock: due times, ages, ticks' times; nil = time.Now
+	Tracer  *tracing.Tracer  // nil: spans go nowhere
 
 	// Disk, if set, is held while a checkpoint is written; shared by the partitions of a process, so that not all of them take the processors and the
 	// disk from appends at once.
@@ -92,6 +95,9 @@ type Deps struct {
 
 	// Changed, if set, is called after every change of State, from the partition's goroutine; it must not block.
 	Changed func()
+
+	// Pulse turns with the actor's loop. It may be nil.
+	Pulse *lifecycle.Pulse
 
 	// Guard, if set, sees every message before it is applied.
 	Guard Guard

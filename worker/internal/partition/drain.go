@@ -7,6 +7,7 @@ import (
 // drain ends a life in good order: nothing more is read or answered, all events are emitted, all state is in the file. What cannot be
 // done in DrainTimeout is left to the next start, which replays it.
 func (a *actor) drain() error {
+	a.deps.Pulse.Rest() // it has a time of its own
 	a.stopSource()
 	a.desk.close()
 	ctx, cancel := context.WithTimeout(a.work, a.cfg.DrainTimeout)
@@ -55,6 +56,7 @@ func (a *actor) drainStep(ctx context.Context) error {
 	if a.generation == nil && a.last.seq > a.frozenSeq {
 		a.freeze()
 	}
+	a.pacer.hurried.Store(true)
 	now := a.deps.Now()
 	a.commit(now)
 	a.armed = now.Add(minCommitPause)

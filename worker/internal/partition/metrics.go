@@ -49,7 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		halts:          counter("halts_total", "Times that the partition stopped rather than guess, also those after which it was tried again."),
 		questions:      counter("questions_total", "Questions about state by how they were answered: ok, or the error's word. Bad if overloaded rises: the worker cannot keep up.", "answer"),
 		commitSeconds: f.NewHistogramVec(telemetry.Histogram("triggerd_worker_checkpoint_duration_seconds",
-			"Time to write a checkpoint. Bad over seconds: the disk is slow, and applying pauses when two are due.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
+			"Time to write a checkpoint, with the rests that it makes unless it is in a hurry. Bad over seconds: the disk is slow, and applying pauses when two are due.", prometheus.ExponentialBuckets(0.001, 2, 14)), []string{"partition"}),
 		running: make(map[*Partition]struct{}),
 	}
 	if reg != nil {
@@ -142,6 +142,7 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	describeSnapshots(ch)
+	describeLedger(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -183,6 +184,7 @@ func (p *Partition) collect(ch chan<- prometheus.Metric) {
 		send(descLogMax, float64(f.logMax))
 	}
 	f.sendSnapshots(now, send)
+	f.sendLedger(ch, label, send)
 }
 
 func is(b bool) float64 {

@@ -22,7 +22,8 @@ func TestMetricNames(t *testing.T) {
 	}
 	for _, name := range []string{"triggerd_worker_applied_total", "triggerd_worker_oldest_unapplied_seconds", "triggerd_worker_lag_records",
 		"triggerd_worker_emission_conflicts_total", "triggerd_worker_pending_redirects", "triggerd_worker_checkpoint_age_seconds",
-		"triggerd_worker_redirected_total", "triggerd_worker_rejected_total", "triggerd_worker_dead_letters_total", "triggerd_worker_halts_total"} {
+		"triggerd_worker_redirected_total", "triggerd_worker_logged_records_total", "triggerd_worker_unaccounted_records", "triggerd_worker_untold_events",
+		"triggerd_worker_rejected_total", "triggerd_worker_dead_letters_total", "triggerd_worker_halts_total"} {
 		if n, err := testutil.GatherAndCount(reg, name); err != nil || n != 1 {
 			t.Errorf("%s: %d series, %v", name, n, err)
 		}

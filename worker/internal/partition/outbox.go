@@ -1,14 +1,17 @@
 package partition
 
 import (
+	"slices"
+
 	"github.com/triggerd/triggerd/worker/internal/machine"
 )
 
 // parcel is one message of EVENTS-p in the making: consecutive events as a JSON array, still open at its end.
 type parcel struct {
-	first, last uint64 // numbers
-	body        []byte // "[" and the events, separated by commas; the closing bracket is added by payload
-	ends        []int  // length of body after each event
+	first, last uint64        // numbers
+	body        []byte        // "[" and the events, separated by commas; the closing bracket is added by payload
+	ends        []int         // length of body after each event
+	traces      []tracedEvent // those whose spans are kept
 }
 
 // payload closes the array for as long as the caller holds it; the parcel can grow or shrink afterwards.
@@ -24,6 +27,7 @@ func (p *parcel) dropThrough(n uint64) {
 		p.ends[i] -= cut
 	}
 	p.first = n + 1
+	p.traces = slices.DeleteFunc(p.traces, func(e tracedEvent) bool { return e.number <= n })
 }
 
 // outbox holds the events that are derived and not acknowledged, packed into messages. It belongs to the actor, except for
@@ -88,7 +92,7 @@ func (o *outbox) fresh() *parcel {
 	if n := len(o.spare); n > 0 {
 		p, o.spare = o.spare[n-1], o.spare[:n-1]
 	}
-	p.body, p.ends = append(p.body[:0], '['), p.ends[:0]
+	p.body, p.ends, p.traces = append(p.body[:0], '['), p.ends[:0], p.traces[:0]
 	o.queue = append(o.queue, p)
 	return p
 }

@@ -262,10 +262,10 @@ func (r *rig) sameAsUninterrupted(x *run) {
 	for {
 		last := r.last()
 		x.reach(last)
-		want, got, digest := r.reference(), r.emitted(), x.digest()
+		want, got, digest, ledger := r.reference(), r.emitted(), x.digest(), x.view.read().ledger
 		fresh := r.start(r.file())
 		fresh.reach(last)
-		uninterrupted := fresh.digest()
+		uninterrupted, whole := fresh.digest(), fresh.view.read().ledger
 		if err := fresh.drain(); err != nil {
 			r.t.Error(err)
 		}
@@ -277,6 +277,9 @@ func (r *rig) sameAsUninterrupted(x *run) {
 		}
 		if digest != uninterrupted {
 			r.t.Errorf("digest is %016x, that of an uninterrupted run %016x", digest, uninterrupted)
+		}
+		if ledger != whole || ledger.Unaccounted() != 0 {
+			r.t.Errorf("ledger is %+v, that of an uninterrupted run %+v", ledger, whole)
 		}
 		return
 	}

@@ -83,7 +83,10 @@ func (a *actor) turn(now time.Time) error {
 
 // serve begins to answer questions.
 func (a *actor) serve(wish uint64) error {
-	if err := a.desk.begin(); err != nil {
+	a.deps.Pulse.Rest() // a broker that is stuck may hold up whoever subscribes
+	err := a.desk.begin()
+	a.deps.Pulse.Turn()
+	if err != nil {
 		return a.halt("questions cannot be received", "look at the broker's connection and at what this worker's key may do"+thenResume, err)
 	}
 	a.term.Store(wish)
@@ -93,7 +96,9 @@ func (a *actor) serve(wish uint64) error {
 
 // retire ends answering and ticking. A parcel in flight lands, or is refused; what waits behind it is kept until it is seen in EVENTS-p.
 func (a *actor) retire() {
+	a.deps.Pulse.Rest() // as when it subscribed
 	a.desk.close()
+	a.deps.Pulse.Turn()
 	a.enter(Following, nil)
 }
 

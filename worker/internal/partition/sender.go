@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,13 +63,14 @@ func readPlace(ctx context.Context, b *broker.Broker, p int) (place, error) {
 func (s *sender) fly(ctx context.Context, p *parcel) { s.done <- s.deliver(ctx, p) }
 
 func (s *sender) deliver(ctx context.Context, p *parcel) landing {
-	pause := backoff{min: minPause, max: maxPause}
+	pause, begun := backoff{min: minPause, max: maxPause}, time.Now()
 	for ctx.Err() == nil {
 		if err := s.p.fail(StepEmitting); err != nil {
 			return landing{err: err}
 		}
 		err := s.publish(ctx, p)
 		if err == nil {
+			s.p.exportParcel(p, s.place.seq, begun)
 			s.trouble.Over(s.p.log, "events are acknowledged again", "last", p.last)
 			return landing{place: s.place, err: s.p.fail(StepEmitted)}
 		}

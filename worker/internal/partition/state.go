@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/triggerd/triggerd/worker/internal/machine"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
 )
 
@@ -46,6 +47,7 @@ type facts struct {
 	keys    uint64 // idempotency keys
 	keysMax int64
 	batch   float64 // records in a message, lately
+	ledger  machine.Ledger
 
 	logBytes, logMax int64 // of the log: what it holds, and what it may; 0: not known yet
 	skew             int64 // the server's clock minus the writer's at the last message, milliseconds

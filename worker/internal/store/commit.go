@@ -25,20 +25,20 @@ func (s *Store) Commit() (err error) {
 	defer s.file.writing.Unlock()
 	s.file.setCommitting(true)
 	defer s.file.setCommitting(false)
-	if err := s.file.commit(g, s.opts.Failpoint); err != nil {
+	if err := s.file.commit(g, s.opts.Breathe, s.opts.Failpoint); err != nil {
 		return fmt.Errorf("commit checkpoint %d: %w", g.checkpoint.Seq, classify(err))
 	}
 	g.committed.Store(true)
 	return nil
 }
 
-func (f *file) commit(g *generation, failpoint func(string) error) (err error) {
+func (f *file) commit(g *generation, breathe func(), failpoint func(string) error) (err error) {
 	defer guard()(&err)
 	if !f.broken.CompareAndSwap(false, true) {
 		return corrupt("an earlier commit met damage")
 	}
 	err = f.db.Update(func(tx *bbolt.Tx) error {
-		w := &writer{tx: tx}
+		w := &writer{tx: tx, breathe: breathe}
 		if err := w.write(g); err != nil {
 			return err
 		}
@@ -53,11 +53,12 @@ func (f *file) commit(g *generation, failpoint func(string) error) (err error) {
 
 // writer writes a generation into a transaction.
 type writer struct {
-	tx     *bbolt.Tx
-	sums   sums
-	table  table
-	hour   int64
-	bucket *bbolt.Bucket // of table and hour; nil: not looked up
+	tx      *bbolt.Tx
+	breathe func() // nil: nothing is to be done between two entries
+	sums    sums
+	table   table
+	hour    int64
+	bucket  *bbolt.Bucket // of table and hour; nil: not looked up
 }
 
 func (w *writer) write(g *generation) error {
@@ -108,6 +109,9 @@ func (w *writer) dropHours(before int64, tables ...table) error {
 
 // put is the sink of the changes: it keeps the sums while it writes.
 func (w *writer) put(t table, hour int64, key, sealed []byte) error {
+	if w.breathe != nil {
+		w.breathe()
+	}
 	if err := w.seek(t, hour); err != nil {
 		return err
 	}

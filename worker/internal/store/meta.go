@@ -14,6 +14,7 @@ var (
 	logKey        = []byte("log")
 	checkpointKey = []byte("checkpoint")
 	sumsKey       = []byte("sums")
+	ledgerKey     = []byte("ledger") // may be missing
 )
 
 // metadata is the decoded meta bucket.
@@ -63,6 +64,9 @@ func writeMeta(tx *bbolt.Tx, c *Checkpoint, s *sums) error {
 		return err
 	}
 	if err := putMeta(b, checkpointKey, appendCheckpoint(nil, c)); err != nil {
+		return err
+	}
+	if err := putMeta(b, ledgerKey, appendLedger(nil, c.Seq, &c.Ledger)); err != nil {
 		return err
 	}
 	return putMeta(b, sumsKey, appendSums(nil, s))
@@ -149,8 +153,11 @@ func (m *metadata) readCheckpoint(b *bbolt.Bucket) error {
 	if err != nil || len(content) == 0 {
 		return err
 	}
-	m.checkpoint, err = decodeCheckpoint(content)
-	m.has = err == nil
+	if m.checkpoint, err = decodeCheckpoint(content); err != nil {
+		return err
+	}
+	m.has = true
+	m.checkpoint.Ledger, err = readLedger(b, &m.checkpoint)
 	return err
 }
 

@@ -32,6 +32,9 @@ type Options struct {
 	LockTimeout time.Duration // how long to wait for another process to let go of the file
 	CacheBytes  int64         // each half of the cache of users who are not being written to, by estimate; negative = no cache
 
+	// Breathe, if set, is called by Commit before each entry that it writes, and may take its time.
+	Breathe func()
+
 	// Failpoint, if set, is called by Commit at StepInTransaction. An error aborts the transaction, as a crash would. For tests.
 	Failpoint func(step string) error
 

@@ -30,6 +30,7 @@ type Identity struct {
 type Checkpoint struct {
 	Identity
 	Head       machine.Head
+	Ledger     machine.Ledger
 	EmittedSeq uint64 // EVENTS-p sequence of the message that carried event Head.Events (or a later one)
 }
 
