@@ -8,18 +8,21 @@ MAKEFLAGS += --no-print-directory
 GO    ?= go
 TOOL  := $(GO) tool -modfile=deploy/tools/go.mod
 PKGS  ?= ./...
-FUZZ  ?= 3s        # time for each fuzz target
+FROM  ?=           # where `make upgrade-test` comes from; empty: the commit before
+UPGRADE ?= upgrade-test # of `make check`; empty where there is no commit before
+FUZZ  ?= 2s        # time for each fuzz target
 FOR   ?= 10m       # how long `make chaos` strikes
 SEED  ?= 0         # of `make chaos`; 0 takes a random one
 USERS ?= 0         # idle ones of `make chaos`
-ARGS  ?=           # more arguments for `make run`, `make bench`, `make load`, `make growth` and `make fairness`
+TRY   ?=           # a Prometheus for `make dashboards`
+ARGS  ?=           # more arguments for `make run`, `make bench`, `make load`, `make growth`, `make fairness` and `make compose-test`
 BENCH ?= .         # which of `make microbench`
 COUNT ?= 1
 
-.PHONY: help run test check build bench load growth fairness microbench chaos fuzz tidy fmt vet staticcheck govulncheck race tidy-diff clean
+.PHONY: help run test check build bench load growth fairness microbench chaos alerts-test compose-test upgrade-test fuzz dashboards dashboards-try tidy rules queries fmt vet staticcheck govulncheck race tidy-diff clean chart
 
 help: ## list the verbs
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start everything in one process, with demo data; ARGS="-http-addr :8080" for more
 	@$(GO) run ./deploy/cmd/standalone -demo $(ARGS)
@@ -27,7 +30,7 @@ run: ## start everything in one process, with demo data; ARGS="-http-addr :8080"
 test: ## run all tests
 	$(GO) test $(PKGS)
 
-check: fmt vet staticcheck govulncheck race fuzz build tidy-diff ## the gate: everything that CI runs
+check: fmt vet staticcheck rules queries govulncheck race fuzz build $(UPGRADE) tidy-diff ## the gate: everything that CI runs
 	@echo "check: all good"
 
 build: ## build the binaries into bin/
@@ -52,8 +55,27 @@ fairness: ## measure what an account that floods does to one that is quiet (minu
 chaos: ## kill, freeze and cut off processes at random under load, and audit; FOR=10m USERS=1000000
 	$(GO) test ./deploy/e2e/chaos -run TestChaos -count 1 -v -timeout 0 -for $(strip $(FOR)) -seed $(strip $(SEED)) -users $(strip $(USERS))
 
+compose-test: ## run docker-compose.yml for real, hurt it under load, and audit (a quarter of an hour; needs Docker); ARGS="-keep"
+	$(GO) run ./deploy/docker/cmd/composetest $(ARGS)
+
+upgrade-test: ## replace the processes of the commit before by those of this tree under load, and back, and audit; FROM=6d7f480 for another commit
+	$(GO) test -tags upgrade ./deploy/e2e/upgrade -count 1 -timeout 10m $(if $(FROM),-v -from $(strip $(FROM)))
+
+chart: ## hold the chart of deploy/helm against helm itself and Kubernetes' types (both are compiled first: minutes)
+	helm=$$(cd deploy/tools/helm && $(GO) tool -n helm) && $(GO) test -tags helm ./deploy/helm -run TestHelmItself -count 1 -helm "$$helm"
+	cd deploy/tools/helm && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test -count 1 ./...
+
+alerts-test: ## let faults of real processes fire alerts in a real Prometheus, and cures clear them (5 minutes; needs prometheus)
+	$(GO) test ./deploy/e2e/alerts -run TestFaultsFireAlerts -count 1 -v -timeout 20m -faults
+
 fuzz: ## run every fuzz target shortly; FUZZ=1m for longer
 	@deploy/tools/fuzz "$(strip $(FUZZ))"
+
+dashboards: ## write the dashboards from what deploy/grafana says of them; TRY=http://127.0.0.1:9090 asks that Prometheus every query
+	@$(GO) run ./deploy/cmd/dashboards $(if $(TRY),-try $(TRY))
+
+dashboards-try: ## ask every query of the dashboards of a real Prometheus that watches a real deployment under load (minutes; needs prometheus)
+	@deploy/grafana/try
 
 tidy: ## format, and tidy the modules
 	gofmt -w $$(git ls-files '*.go')
@@ -69,17 +91,23 @@ fmt:
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make tidy mends it):"; echo "$$unformatted"; exit 1; fi
 
+rules:
+	@deploy/tools/promtool
+
+queries: # of the dashboards
+	$(GO) run ./deploy/cmd/dashboards -rules | promtool check rules /dev/stdin
+
 vet:
-	$(GO) vet ./...
+	$(GO) vet -tags upgrade ./...
 
 staticcheck:
-	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags upgrade ./...
 
 govulncheck:
 	@deploy/tools/vulncheck
 
-race:
-	$(GO) test -race -shuffle=on -p 3 ./...
+race: # vetted already; without what only debuggers need, linking takes half as long
+	$(GO) test -race -shuffle=on -vet=off -ldflags=-w -p 3 ./...
 
 tidy-diff:
 	$(GO) mod tidy -diff
