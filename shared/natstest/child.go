@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -14,13 +15,14 @@ import (
 // Environment of a child process.
 const (
 	envConfig = "TRIGGERD_NATSTEST_CONFIG" // the configuration file; set: be a server
-	envPort   = "TRIGGERD_NATSTEST_PORT"   // where to listen, whatever the file says
+	envAddr   = "TRIGGERD_NATSTEST_ADDR"   // where to listen, whatever the file says
 )
 
-// What a child says on its standard output.
+// What a child says on its standard output, each when it becomes true.
 const (
 	saysReady   = "ready"   // clients can connect
 	saysCurrent = "current" // JetStream knows all that its peers know
+	saysLeads   = "leads "  // and how many servers, itself among them, it would now place a stream on; 0: another one leads
 )
 
 // BeServer is called first in the TestMain of a package whose tests start a Cluster: the members are the test's own binary, started again.
@@ -43,9 +45,11 @@ func serve(file string) error {
 	if err != nil {
 		return err
 	}
-	if opts.Port, err = strconv.Atoi(os.Getenv(envPort)); err != nil {
+	addr, err := netip.ParseAddrPort(os.Getenv(envAddr))
+	if err != nil {
 		return err
 	}
+	opts.Port = int(addr.Port())
 	opts.NoSigs = true
 	srv, err := server.NewServer(opts)
 	if err != nil {
@@ -60,22 +64,31 @@ func serve(file string) error {
 		return errors.New("not ready for connections")
 	}
 	fmt.Println(saysReady)
-	awaitCurrent(srv, told)
-	<-told
+	say(srv, told)
 	return nil
 }
 
-func awaitCurrent(srv *server.Server, told <-chan struct{}) {
+// say tells what becomes of the server in its cluster, until told to stop.
+func say(srv *server.Server, told <-chan struct{}) {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	for !srv.JetStreamIsCurrent() && !alone(srv) {
+	var current bool
+	var leads int
+	for {
+		if !current && (srv.JetStreamIsCurrent() || alone(srv)) {
+			current = true
+			fmt.Println(saysCurrent)
+		}
+		if n := len(srv.JetStreamClusterPeers()); n != leads {
+			leads = n
+			fmt.Println(saysLeads + strconv.Itoa(n))
+		}
 		select {
 		case <-poll.C:
 		case <-told:
 			return
 		}
 	}
-	fmt.Println(saysCurrent)
 }
 
 func alone(srv *server.Server) bool { return srv.JetStreamEnabled() && !srv.JetStreamIsClustered() }
@@ -89,7 +102,7 @@ func (printer) print(level, format string, v []any) {
 
 func (p printer) Noticef(format string, v ...any) { p.print("INF", format, v) }
 func (p printer) Warnf(format string, v ...any)   { p.print("WRN", format, v) }
-func (p printer) Fatalf(format string, v ...any)  { p.print("FTL", format, v) }
+func (p printer) Fatalf(format string, v ...any)  { p.print("FTL", format, v); os.Exit(1) }
 func (p printer) Errorf(format string, v ...any)  { p.print("ERR", format, v) }
 func (p printer) Debugf(format string, v ...any)  { p.print("DBG", format, v) }
 func (p printer) Tracef(format string, v ...any)  { p.print("TRC", format, v) }

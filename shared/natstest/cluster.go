@@ -3,8 +3,6 @@ package natstest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/natstest/ports"
 )
 
 // clusterSize is what is needed to go on without one.
@@ -63,21 +63,21 @@ func (c *Cluster) prepare() {
 	c.t.Helper()
 	var routes []string
 	for i := range c.size {
-		m := &Member{c: c, name: fmt.Sprintf("n%d", i+1), port: freePort(c.t), route: freePort(c.t)}
+		m := &Member{c: c, name: fmt.Sprintf("n%d", i+1), addr: FreeAddr(c.t), route: FreeAddr(c.t)}
 		m.dir = filepath.Join(c.dir, m.name)
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
 			c.t.Fatal(err)
 		}
 		c.members = append(c.members, m)
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", m.route))
+		routes = append(routes, "nats://"+m.route)
 		c.t.Cleanup(m.end)
 	}
 	for i, m := range c.members {
 		m.config = c.configOf(i)
 		m.env = slices.Concat([]string{
 			"TRIGGERD_NATS_NAME=" + m.name,
-			"TRIGGERD_NATS_LISTEN=" + fmt.Sprintf("127.0.0.1:%d", m.port),
-			"TRIGGERD_NATS_CLUSTER=" + fmt.Sprintf("127.0.0.1:%d", m.route),
+			"TRIGGERD_NATS_LISTEN=" + m.addr,
+			"TRIGGERD_NATS_CLUSTER=" + m.route,
 			"TRIGGERD_NATS_ROUTES=[" + strings.Join(routes, ", ") + "]",
 			"TRIGGERD_NATS_STORE=" + filepath.Join(m.dir, "store"),
 		}, c.env)
@@ -127,7 +127,8 @@ accounts {
 }
 `
 
-// Boot starts all members that are down, at once, and waits until all know what the others know.
+// Boot starts all members that are down, at once, and waits until all know what the others know, and the one that leads would place a stream
+// on any of them.
 func (c *Cluster) Boot() {
 	c.t.Helper()
 	for _, m := range c.members {
@@ -140,6 +141,11 @@ func (c *Cluster) Boot() {
 	}
 	for _, m := range c.members {
 		m.await(saysCurrent)
+	}
+	if c.size > 1 {
+		Eventually(c.t, func() bool {
+			return slices.ContainsFunc(c.members, func(m *Member) bool { return m.said.sees() == c.size })
+		}, "one of %d servers leads all of them", c.size)
 	}
 }
 
@@ -191,25 +197,13 @@ func (c *Cluster) Leader(js jetstream.JetStream, stream string) *Member {
 	return leader
 }
 
-// Ports are below those that the system gives to clients, which would otherwise take the place of a server that is down.
-const (
-	minPort = 20000
-	maxPort = 30000
-)
-
-// FreeAddr is an address of loopback where nobody listens, and nobody soon will by chance: for a server that others must find again.
-func FreeAddr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
-
-func freePort(t testing.TB) int {
+// FreeAddr is an address of loopback that is nobody else's until the test ends: for a server that others must find again.
+func FreeAddr(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		port := minPort + rand.N(maxPort-minPort)
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			ln.Close()
-			return port
-		}
+	addr, release, err := ports.Reserve()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("find a free port: none")
-	return 0
+	t.Cleanup(release)
+	return addr
 }

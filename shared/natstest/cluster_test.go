@@ -15,9 +15,10 @@ func TestClusterSurvivesKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3, MaxBytes: 1 << 20}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Eventually(t, func() bool { // an answer can be late, or lost
+		_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3, MaxBytes: 1 << 20})
+		return err == nil
+	}, "stream S is there")
 	publish(t, js, 20)
 	leader := c.Leader(js, "S")
 	leader.Kill()

@@ -2,14 +2,10 @@ package natstest
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 )
 
 // Member is one server of a Cluster. Its methods exclude each other by contract.
@@ -18,13 +14,12 @@ type Member struct {
 	name, dir   string
 	config      string
 	env         []string
-	port, route int
+	addr, route string // host:port
 	log         logBuffer
 
 	cmd    *exec.Cmd // nil: down
 	stdin  io.Closer
-	said   chan string // what the process says; closed when it says no more
-	heard  map[string]bool
+	said   *report // of the process that runs now, or ran last
 	reader sync.WaitGroup
 }
 
@@ -32,7 +27,7 @@ type Member struct {
 func (m *Member) Name() string { return m.name }
 
 // URL is the server's address; it stays the same.
-func (m *Member) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", m.port) }
+func (m *Member) URL() string { return "nats://" + m.addr }
 
 // Boot starts a member that is down and waits until it takes connections. Whether it has a quorum is another matter.
 func (m *Member) Boot() {
@@ -54,7 +49,7 @@ func (m *Member) start() {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = m.dir
-	cmd.Env = append(os.Environ(), append(m.env, envConfig+"="+m.config, envPort+"="+strconv.Itoa(m.port))...)
+	cmd.Env = append(os.Environ(), append(m.env, envConfig+"="+m.config, envAddr+"="+m.addr)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		m.c.t.Fatal(err)
@@ -70,14 +65,9 @@ func (m *Member) start() {
 	if err := cmd.Start(); err != nil {
 		m.c.t.Fatalf("boot %s: %v", m.name, err)
 	}
-	m.cmd, m.stdin, m.said, m.heard = cmd, stdin, make(chan string, 10), map[string]bool{}
+	m.cmd, m.stdin, m.said = cmd, stdin, &report{}
 	said := m.said
-	m.reader.Go(func() {
-		defer close(said)
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			said <- lines.Text()
-		}
-	})
+	m.reader.Go(func() { said.listen(stdout) })
 	m.reader.Go(func() {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			m.log.take(lines.Text())
@@ -85,22 +75,16 @@ func (m *Member) start() {
 	})
 }
 
-// await waits for a word of the process.
+// await waits until the process has said so.
 func (m *Member) await(word string) {
 	m.c.t.Helper()
-	deadline := time.NewTimer(Patience)
-	defer deadline.Stop()
-	for !m.heard[word] {
-		select {
-		case said, ok := <-m.said:
-			if !ok {
-				m.c.t.Fatalf("%s ended before it was %s:\n%s", m.name, word, m.log.String())
-			}
-			m.heard[strings.TrimSpace(said)] = true
-		case <-deadline.C:
-			m.c.t.Fatalf("%s is not %s within %v:\n%s", m.name, word, Patience, m.log.String())
+	Eventually(m.c.t, func() bool {
+		ok, over := m.said.has(word)
+		if !ok && over {
+			m.c.t.Fatalf("%s ended before it was %s:\n%s", m.name, word, m.log.String())
 		}
-	}
+		return ok
+	}, "%s is %s", m.name, word)
 }
 
 // Kill is kill -9.

@@ -29,10 +29,13 @@ func makeStream(t *testing.T, js jetstream.JetStream) jetstream.Stream {
 	return s
 }
 
+// publish stores n messages. For a moment after a stream's election, not every server knows the way to its leader.
 func publish(t *testing.T, js jetstream.JetStream, n int) {
 	t.Helper()
+	const wait = 20 * time.Millisecond
+	patient := []jetstream.PublishOpt{jetstream.WithRetryWait(wait), jetstream.WithRetryAttempts(int(natstest.Patience / wait))}
 	for i := range n {
-		if _, err := js.Publish(t.Context(), "s", fmt.Appendf(nil, "%d", i)); err != nil {
+		if _, err := js.Publish(t.Context(), "s", fmt.Appendf(nil, "%d", i), patient...); err != nil {
 			t.Fatal(err)
 		}
 	}

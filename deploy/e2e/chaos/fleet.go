@@ -65,6 +65,7 @@ type Fleet struct {
 	accepts    *stalls // of the load
 	measured   measurements
 	stop       context.CancelFunc
+	release    []func() // the members' addresses
 	background sync.WaitGroup
 
 	cuts []*Cut // of logs, so far
@@ -137,7 +138,7 @@ func (f *Fleet) deployment() []string {
 // makeMembers makes the processes around the broker.
 func (f *Fleet) makeMembers(context.Context) error {
 	for i := range ingresses {
-		addr, err := freePort()
+		addr, err := f.reserve()
 		if err != nil {
 			return err
 		}
@@ -272,6 +273,9 @@ func (f *Fleet) Close() error {
 	var faults []error
 	for _, p := range f.processes() {
 		faults = append(faults, p.kill(ctx))
+	}
+	for _, release := range f.release {
+		release()
 	}
 	return errors.Join(faults...)
 }

@@ -2,9 +2,7 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/triggerd/triggerd/shared/natstest/ports"
 )
 
 // server is one nats-server of the cluster.
@@ -23,23 +23,6 @@ type server struct {
 	client  string // host:port
 	monitor string
 	cluster string
-}
-
-// Ports are below those that the system hands out for outgoing connections, so that a server that is away finds its own again.
-const (
-	lowestPort  = 15000
-	highestPort = 30000
-)
-
-// freePort is an address that nobody listens on.
-func freePort() (string, error) {
-	for range 1000 {
-		addr := fmt.Sprintf("127.0.0.1:%d", lowestPort+rand.IntN(highestPort-lowestPort))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			return addr, ln.Close()
-		}
-	}
-	return "", errors.New("find a free port: there is none")
 }
 
 // startServers starts the cluster as it is configured for production, permissions of the roles included, and connects to it.
@@ -81,7 +64,7 @@ func (f *Fleet) server(i int, config string) (*server, error) {
 	s := &server{}
 	var err error
 	for _, addr := range []*string{&s.client, &s.monitor, &s.cluster} {
-		if *addr, err = freePort(); err != nil {
+		if *addr, err = f.reserve(); err != nil {
 			return nil, err
 		}
 	}
@@ -91,6 +74,15 @@ func (f *Fleet) server(i int, config string) (*server, error) {
 	}
 	s.process, err = f.member(fmt.Sprintf("nats-%d", i), f.cfg.Binaries.NATS, "-c", config, "--no_advertise", "-m", port)
 	return s, err
+}
+
+// reserve is an address that a member is alone to have, up or down, until the run ends.
+func (f *Fleet) reserve() (string, error) {
+	addr, release, err := ports.Reserve()
+	if err == nil {
+		f.release = append(f.release, release)
+	}
+	return addr, err
 }
 
 // makeRoles makes the keys of the roles. It returns what the servers must know of them, as an environment.
