@@ -79,9 +79,11 @@ func say(srv *server.Server, told <-chan struct{}) {
 			current = true
 			fmt.Println(saysCurrent)
 		}
-		if n := len(srv.JetStreamClusterPeers()); n != leads {
-			leads = n
-			fmt.Println(saysLeads + strconv.Itoa(n))
+		if srv.JetStreamIsClustered() {
+			if n := len(srv.JetStreamClusterPeers()); n != leads {
+				leads = n
+				fmt.Println(saysLeads + strconv.Itoa(n))
+			}
 		}
 		select {
 		case <-poll.C:
