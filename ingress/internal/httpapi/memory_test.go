@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -31,7 +32,10 @@ func TestManyConnections(t *testing.T) {
 		each        = 32 << 10 // with both ends of a pipe
 		budget      = 4 << 20
 	)
-	w := newWorld(t, func(c *Config) { c.MaxBodyBytes, c.MaxConnections = budget, 2*connections })
+	w := newWorld(t, func(c *Config) {
+		c.MaxBodyBytes, c.MaxConnections = budget, 2*connections
+		c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout = time.Hour, time.Hour, time.Hour // a body that is cut off is neither in hand nor refused
+	})
 	ln := &pipes{make(chan net.Conn), make(chan struct{})}
 	done := make(chan error, 1)
 	go func() { done <- w.api.Serve(ln) }()
