@@ -140,7 +140,7 @@ type Config struct {
 	MaxRequests       int           // requests for triggers in hand at once; more are refused
 	MaxBodyBytes      int64         // bytes of bodies in hand at once, beside the first 4 KiB of each; more are refused
 	MaxConnections    int           // open at once; more are answered 503 and closed
-	Turns             int           // requests for triggers at work at once while several accounts send; others wait. 0: 8 for each processor and millisecond that the log takes; under 0: no bound
+	Turns             int           // requests for triggers that one account has at work at once in any case while others send. 0: 4 for each processor and millisecond that the log takes; under 0: no bound
 	TurnTimeout       time.Duration // how long a request waits for its turn
 	TraceSample       float64       // the share of requests without a traceparent that begin a trace, if there is a Tracer
 }

@@ -9,21 +9,19 @@ import (
 	"time"
 )
 
-// turns bound how many requests for triggers are at work at once while more than one account sends. Whoever is at work is on its way to the processors and into the log; a
-// hundred of one account that come back from the log in the same moment would be in the way of the one of another account that comes then. So the others wait, where
-// that costs nothing, and accounts take turns: one may have as many at work as are left for everybody else, and each may always have one. An account that sends alone is not
-// bounded: there is nobody to whom it would matter. Safe for concurrent use.
+// turns bound how many requests for triggers one account has at work at once while others send. Whoever is at work is on its way to the processors and into the log; a
+// hundred of one account that come back from the log in the same moment would be in the way of the one of another account that comes then. So an account may have at work
+// companyCounts times as many as all others together have in hand, and a few in any case; the rest of its requests wait, where that costs nothing. Only an account that outweighs all others
+// waits, however much all of them send together. One that sends alone is not bounded: there is nobody to whom it would matter. Safe for concurrent use.
 type turns struct {
 	patience time.Duration
 	now      func() time.Time
-	least    int // what there is for a log that takes no longer than turnTime; 0: there is a fixed number
+	least    int // what an account may have in any case if the log takes no longer than turnTime; 0: each is fixed
 
-	mu      sync.Mutex
-	all     int
-	free    int                   // of all; under 0: there are more accounts than turns, or one was alone before
-	held    map[string]int        // by account; those that have none are not in it
-	waiting map[string][]*waiting // by account, in the order in which they came
-	order   []string              // accounts that wait, whose turn is next first
+	mu       sync.Mutex
+	each     int                // what an account may have in any case
+	inHand   int                // at work and waiting, of all accounts
+	accounts map[string]*inHand // none without anything
 
 	last      string    // the account that came last
 	lastCame  time.Time // when it did
@@ -32,31 +30,47 @@ type turns struct {
 	log logTime
 }
 
+// inHand is what one account has.
+type inHand struct {
+	held int        // turns
+	line []*waiting // in the order in which they came
+}
+
 // waiting is a request that waits. A turn comes with the closing of come; then it is in no list any more.
-type waiting struct{ come chan struct{} }
+type waiting struct {
+	come  chan struct{}
+	since time.Time
+}
 
 // companyLasts is how long an account that has sent something counts as one that sends.
 const companyLasts = 10 * time.Second
 
-// turnsPerProcessor are for a log that takes turnTime at most for a record: of 8, 12 and 16, measured on two processors, the 8 kept the p99 of who comes beside a flood at about twice that of
-// being alone (deploy/LIMITS.md). Accounts are accepted as fast as turns come back from the log, so for one that takes longer there are as many times more.
+// turnsPerProcessor are for a log that takes turnTime at most for a record (deploy/LIMITS.md has what they do to who comes beside a flood). Accounts are accepted as fast as turns come
+// back from the log, so for one that takes longer there are as many times more.
 const (
-	turnsPerProcessor = 8
+	turnsPerProcessor = 4
 	turnTime          = time.Millisecond
 )
 
-// newTurns makes as many turns, or as many as processors and log want (0).
-func newTurns(all int, patience time.Duration) *turns {
-	t := &turns{patience: patience, now: time.Now, held: map[string]int{}, waiting: map[string][]*waiting{}}
-	if all == 0 {
-		all = turnsPerProcessor * min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // a container's part of the processors, if it has one
-		t.least = all
+const (
+	// companyCounts keeps two accounts that send about as much from bounding each other.
+	companyCounts = 2
+	// dueAfter is the part of its patience after which a request gets a turn beyond the bound. Then more and more are at work, until nobody waits for that long: an account that sends
+	// more than the bound lets through is slower for that, and refused only when the log takes no more.
+	dueAfter = 10
+)
+
+// newTurns lets each account have as many in any case, or as many as processors and log want (0).
+func newTurns(each int, patience time.Duration) *turns {
+	t := &turns{patience: patience, now: time.Now, accounts: map[string]*inHand{}, each: each}
+	if each == 0 {
+		t.least = turnsPerProcessor * min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // a container's part of the processors, if it has one
+		t.each = t.least
 	}
-	t.all, t.free = all, all
 	return t
 }
 
-var errTurn = errors.New("no turn came in time: of this account more requests are at work and wait than the log takes (-turns)")
+var errTurn = errors.New("no turn came in time: this account has far more in hand than all others together, and more than the log takes of it beside them (-turns)")
 
 // take returns with a turn (nil), or with errTurn or the error of ctx without one. Each turn is given back.
 func (t *turns) take(ctx context.Context, account string) error {
@@ -81,26 +95,45 @@ func (t *turns) take(ctx context.Context, account string) error {
 	return err
 }
 
-// enter takes a turn (nil), or a place among those who wait for one. Nobody is overtaken: where somebody of an account waits, it has as many as are left.
+// enter takes a turn (nil), or a place among those who wait for one. Nobody is overtaken by one of the same account.
 func (t *turns) enter(account string) *waiting {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	alone, line := t.alone(account), t.waiting[account]
-	if alone {
-		for range line { // they came before the others left
-			t.grant(account)
-		}
+	alone, a := t.alone(account), t.accounts[account]
+	if a == nil {
+		a = &inHand{}
+		t.accounts[account] = a
 	}
-	if held := t.held[account]; alone || held == 0 || held < t.free {
-		t.hold(account)
+	if alone {
+		a.grant(len(a.line)) // they came before the others left
+	}
+	free := alone || len(a.line) == 0 && a.held < t.most(a)
+	if t.inHand++; free {
+		a.held++
 		return nil
 	}
-	w := &waiting{come: make(chan struct{})}
-	t.waiting[account] = append(line, w)
-	if len(line) == 0 {
-		t.order = append(t.order, account)
-	}
+	w := &waiting{make(chan struct{}), t.now()}
+	a.line = append(a.line, w)
+	t.passOn(a)
 	return w
+}
+
+// most is how many of an account may be at work. The caller holds mu.
+func (t *turns) most(a *inHand) int { return max(t.each, companyCounts*(t.inHand-a.held-len(a.line))) }
+
+// passOn gives turns to those of an account that wait. The caller holds mu.
+func (t *turns) passOn(a *inHand) {
+	for len(a.line) > 0 && a.held < t.most(a) {
+		a.grant(1)
+	}
+}
+
+// grant gives turns to the first n that wait.
+func (a *inHand) grant(n int) {
+	for _, w := range a.line[:n] {
+		close(w.come)
+	}
+	a.held, a.line = a.held+n, a.line[n:]
 }
 
 // alone notes that account has come, and says whether no other has for a while. The caller holds mu.
@@ -113,71 +146,42 @@ func (t *turns) alone(account string) bool {
 	return now.Sub(t.otherCame) > companyLasts
 }
 
-// giveBack gives a turn back, and on to who waits. An account that has none at work goes first, since each may have one; it is the one that gives it back.
+// giveBack gives a turn back, and on to who waits of the same account. That is enough for all of them to have one in the end, since an account of whom somebody waits has some at
+// work.
 func (t *turns) giveBack(account string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.free++
-	if t.held[account]--; t.held[account] == 0 {
-		delete(t.held, account)
-		if len(t.waiting[account]) > 0 {
-			t.grant(account)
-		}
-	}
-	t.passOn()
-}
-
-// passOn gives what is free to who waits. The caller holds mu.
-func (t *turns) passOn() {
-	for i := 0; i < len(t.order) && t.free > 0; {
-		next := t.order[i]
-		if t.held[next] >= t.free {
-			i++
-			continue
-		}
-		t.order = append(slices.Delete(t.order, i, i+1), next)
-		t.grant(next)
+	a := t.accounts[account]
+	a.held--
+	t.left(account, a)
+	t.passOn(a)
+	if len(a.line) > 0 && t.now().Sub(a.line[0].since) > t.patience/dueAfter {
+		a.grant(min(2, len(a.line))) // one more than came back
 	}
 }
 
-// grant gives a turn to the first of account that waits. The caller holds mu.
-func (t *turns) grant(account string) {
-	line := t.waiting[account]
-	close(line[0].come)
-	t.hold(account)
-	t.leave(account, line[1:])
-}
-
-// leave shortens the line of an account. The caller holds mu.
-func (t *turns) leave(account string, line []*waiting) {
-	if len(line) > 0 {
-		t.waiting[account] = line
-		return
+// left notes that account has one less. The caller holds mu.
+func (t *turns) left(account string, a *inHand) {
+	if t.inHand--; a.held == 0 && len(a.line) == 0 {
+		delete(t.accounts, account)
 	}
-	delete(t.waiting, account)
-	t.order = slices.DeleteFunc(t.order, func(a string) bool { return a == account })
-}
-
-// hold: the caller holds mu.
-func (t *turns) hold(account string) {
-	t.held[account]++
-	t.free--
 }
 
 // abandon takes w out of its line. It reports false if its turn has come already.
 func (t *turns) abandon(account string, w *waiting) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line := t.waiting[account]
-	i := slices.Index(line, w)
+	a := t.accounts[account]
+	i := slices.Index(a.line, w)
 	if i < 0 {
 		return false
 	}
-	t.leave(account, slices.Delete(line, i, i+1))
+	a.line = slices.Delete(a.line, i, i+1)
+	t.left(account, a)
 	return true
 }
 
-// logTook notes how long the log took for a record, and makes as many turns as it wants.
+// logTook notes how long the log took for a record: an account may have as many more as it wants.
 func (t *turns) logTook(took time.Duration) {
 	if t.least == 0 {
 		return
@@ -185,20 +189,17 @@ func (t *turns) logTook(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.took(took, t.now())
-	want := int(time.Duration(t.least) * max(turnTime, t.log.least()) / turnTime)
-	t.free += want - t.all
-	t.all = want
-	t.passOn()
+	t.each = int(time.Duration(t.least) * max(turnTime, t.log.least()) / turnTime)
 }
 
-// size is how many turns there are; nil has none.
+// size is what each account may have at work in any case; nil has no bound.
 func (t *turns) size() float64 {
 	if t == nil {
 		return 0
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return float64(t.all)
+	return float64(t.each)
 }
 
 // inLine is how many wait; nobody does for nil.
@@ -209,8 +210,8 @@ func (t *turns) inLine() float64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
-	for _, line := range t.waiting {
-		n += len(line)
+	for _, a := range t.accounts {
+		n += len(a.line)
 	}
 	return float64(n)
 }

@@ -16,50 +16,65 @@ import (
 	"github.com/triggerd/triggerd/shared/natstest"
 )
 
-// Whatever accounts do: all turns are somewhere, who has none at work gets one at once, nobody of an account overtakes another, and everybody who waits gets one in the end.
+// Whatever accounts do: all turns are somewhere, nobody of an account overtakes another, nobody waits without need, one that outweighs the others has no more than it may, and
+// everybody who waits gets a turn in the end.
 func TestTurns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := rapid.IntRange(1, 8).Draw(t, "all")
-		turns := newTurns(all, time.Hour)
-		turns.least = all
+		turns := newTurns(rapid.IntRange(1, 4).Draw(t, "each"), time.Hour)
 		now := time.Unix(1_800_000_000, 0)
 		turns.now = func() time.Time { return now }
 		accounts := []string{"a", "b", "c"}
 		who := rapid.SampledFrom(accounts)
 		held, lines := map[string]int{}, map[string][]*waiting{}
-		settle := func() {
-			for account, line := range lines {
-				for len(line) > 0 && came(line[0]) {
-					held[account]++
-					line = line[1:]
-				}
-				lines[account] = line
+		inHand := func(account string) int { return held[account] + len(lines[account]) }
+		most := func(account string) int {
+			others := -inHand(account)
+			for _, a := range accounts {
+				others += inHand(a)
 			}
+			return max(turns.each, companyCounts*others)
 		}
-		giveBack := func(account string) {
+		settle := func(account string) (granted int) {
+			for len(lines[account]) > 0 && came(lines[account][0]) {
+				held[account]++
+				granted++
+				lines[account] = lines[account][1:]
+			}
+			return granted
+		}
+		giveBack := func(account string) (granted int) {
 			held[account]--
 			turns.giveBack(account)
-			settle()
+			return settle(account)
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": func(t *rapid.T) {
 				account := who.Draw(t, "who")
-				w := turns.enter(account)
-				settle()
-				switch {
-				case w != nil && held[account] == 0:
-					t.Fatalf("%s waits and has none", account)
-				case w != nil:
-					lines[account] = append(lines[account], w)
-				case len(lines[account]) > 0:
-					t.Fatalf("%s overtook %d of its own", account, len(lines[account]))
-				default:
+				before, w := len(lines[account]), turns.enter(account)
+				if w == nil {
 					held[account]++
+				} else {
+					lines[account] = append(lines[account], w)
+				}
+				switch settle(account); {
+				case w == nil && len(lines[account]) > 0:
+					t.Fatalf("%s overtook %d of its own", account, before)
+				case w == nil && held[account] > most(account) && !turns.wasAlone(account):
+					t.Fatalf("%s has %d at work, may have %d", account, held[account], most(account))
+				case len(lines[account]) > 0 && held[account] < most(account):
+					t.Fatalf("%s waits with %d at work, may have %d", account, held[account], most(account))
 				}
 			},
 			"give back": func(t *rapid.T) {
-				if account := who.Draw(t, "who"); held[account] > 0 {
-					giveBack(account)
+				account := who.Draw(t, "who")
+				if held[account] == 0 {
+					return
+				}
+				if granted := giveBack(account); granted > 0 && held[account] > most(account) {
+					t.Fatalf("%s got a turn and has %d, may have %d", account, held[account], most(account))
+				}
+				if len(lines[account]) > 0 && held[account] < most(account) {
+					t.Fatalf("%s waits with %d at work, may have %d", account, held[account], most(account))
 				}
 			},
 			"abandon": func(t *rapid.T) {
@@ -72,26 +87,19 @@ func TestTurns(t *testing.T) {
 					lines[account] = append(append([]*waiting{}, lines[account][:i]...), lines[account][i+1:]...)
 				}
 			},
-			"log": func(t *rapid.T) {
-				turns.logTook(time.Duration(rapid.Int64Range(0, 20).Draw(t, "took")) * turnTime / 4)
-				settle()
-			},
 			"time": func(t *rapid.T) {
 				now = now.Add(rapid.SampledFrom([]time.Duration{1, companyLasts, 2 * companyLasts}).Draw(t, "passes"))
 			},
 			"": func(t *rapid.T) {
-				out, inLine := 0, 0
+				all, inLine := 0, 0
 				for _, account := range accounts {
-					out, inLine = out+held[account], inLine+len(lines[account])
-					if turns.held[account] != held[account] || len(turns.waiting[account]) != len(lines[account]) {
-						t.Fatalf("%s has %d and %d wait, want %d and %d", account, turns.held[account], len(turns.waiting[account]), held[account], len(lines[account]))
+					all, inLine = all+inHand(account), inLine+len(lines[account])
+					if a := turns.accounts[account]; (a != nil) != (inHand(account) > 0) || a != nil && (a.held != held[account] || len(a.line) != len(lines[account])) {
+						t.Fatalf("%s: %+v, want %d and %d", account, a, held[account], len(lines[account]))
 					}
 				}
-				if all = turns.all; all < turns.least || all > 5*turns.least {
-					t.Fatalf("%d turns, the least is %d", all, turns.least)
-				}
-				if turns.free != all-out || turns.inLine() != float64(inLine) || len(turns.order) != len(turns.waiting) {
-					t.Fatalf("%d free of %d, %d out; %v in order, %v wait", turns.free, all, out, turns.order, turns.waiting)
+				if turns.inHand != all || turns.inLine() != float64(inLine) {
+					t.Fatalf("%d in hand and %g in line, want %d and %d", turns.inHand, turns.inLine(), all, inLine)
 				}
 			},
 		})
@@ -102,18 +110,23 @@ func TestTurns(t *testing.T) {
 				}
 			}
 		}
-		if turns.inLine() != 0 || turns.free != all || len(turns.held) != 0 || len(turns.order) != 0 {
+		if turns.inLine() != 0 || turns.inHand != 0 || len(turns.accounts) != 0 {
 			t.Fatalf("not everybody got a turn: %+v", turns)
 		}
 	})
+}
+
+// wasAlone says whether account, which came last, was alone then.
+func (t *turns) wasAlone(account string) bool {
+	return account == t.last && t.lastCame.Sub(t.otherCame) > companyLasts
 }
 
 // out is how many are at work.
 func (t *turns) out() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, held := range t.held {
-		n += held
+	for _, a := range t.accounts {
+		n += a.held
 	}
 	return n
 }
@@ -127,12 +140,11 @@ func came(w *waiting) bool {
 	}
 }
 
-// An account that sends alone is at work with all it has, and from when another one comes with as many as are left for that; what comes back goes to each of those who wait.
-func TestTurnsAreForCompany(t *testing.T) {
-	turns := newTurns(4, time.Hour)
-	now := time.Unix(1_800_000_000, 0)
-	turns.now = func() time.Time { return now }
-	enter := func(account string, want bool) *waiting {
+// at makes turns whose clock stands still, and a function that enters and expects a turn or none.
+func at(t *testing.T, each int, now *time.Time) (turns *turns, enter func(account string, want bool) *waiting) {
+	turns = newTurns(each, time.Hour)
+	turns.now = func() time.Time { return *now }
+	return turns, func(account string, want bool) *waiting {
 		t.Helper()
 		w := turns.enter(account)
 		if (w == nil) != want {
@@ -140,29 +152,28 @@ func TestTurnsAreForCompany(t *testing.T) {
 		}
 		return w
 	}
+}
+
+// An account that sends alone is at work with all it has, and from when another one comes with a few; what comes back goes to those who wait.
+func TestTurnsAreForCompany(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	turns, enter := at(t, 3, &now)
 	for range 10 {
 		enter("flood", true)
 	}
 	enter("quiet", true)
 	flood := []*waiting{enter("flood", false), enter("flood", false), enter("flood", false)}
-	quiet := enter("quiet", false) // its second one, while the flood has more than all
+	enter("quiet", true)
+	turns.giveBack("quiet") // 1 of it is left
 	for range 7 {
 		turns.giveBack("flood")
 	}
-	if came(flood[0]) || came(quiet) {
-		t.Error("a turn came although none is left")
+	if came(flood[0]) {
+		t.Error("a turn came beyond the few")
 	}
-	turns.giveBack("flood") // has 2, and quiet 1
-	if came(flood[0]) || came(quiet) {
-		t.Error("none is to have as many as are left")
-	}
-	turns.giveBack("flood") // each has 1, and the flood came first
-	if !came(flood[0]) || came(quiet) {
-		t.Error("who came first is not the next")
-	}
-	turns.giveBack("quiet")
-	if !came(quiet) || came(flood[1]) {
-		t.Error("one that has none at work waits, or the flood has more than are left")
+	turns.giveBack("flood") // has 2
+	if !came(flood[0]) || came(flood[1]) {
+		t.Error("who came first is not the next, or more than the few are at work")
 	}
 	now = now.Add(companyLasts + 1)
 	if enter("flood", true); !came(flood[1]) || !came(flood[2]) {
@@ -170,70 +181,74 @@ func TestTurnsAreForCompany(t *testing.T) {
 	}
 }
 
-// What comes back goes to one account after the other, however many of the first one wait.
-func TestAccountsTakeTurns(t *testing.T) {
-	turns := newTurns(6, time.Hour)
-	for range 6 {
-		turns.enter("busy") // alone, so far
-	}
-	lines := map[string][]*waiting{}
-	for _, account := range []string{"a", "b", "c"} {
-		turns.enter(account) // each may have one
-		for range 3 {
-			lines[account] = append(lines[account], turns.enter(account))
+// Only one that outweighs all the others waits: accounts that send as much as each other have what they need at work, however much that is together.
+func TestOnlyWhoOutweighsTheOthersWaits(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	turns, enter := at(t, 1, &now)
+	for range 100 {
+		for _, account := range []string{"a", "b", "c"} {
+			enter(account, true)
 		}
 	}
-	for range 6 {
-		turns.giveBack("busy")
+	for range 500 { // twice what the others have is 400, of which it has 100
+		turns.enter("a")
 	}
-	// Of six each has one, and two of them another one. A third one would leave less than it has.
-	for i, step := range []struct{ back, next string }{{"", "a"}, {"", "b"}, {"a", "c"}, {"b", "a"}, {"c", "b"}, {"a", "c"}} {
-		if step.back != "" {
-			turns.giveBack(step.back)
-		}
-		line := lines[step.next]
-		if !came(line[0]) {
-			t.Fatalf("step %d: %s has not the next turn", i, step.next)
-		}
-		lines[step.next] = line[1:]
+	if got := turns.accounts["a"].held; got != companyCounts*200 {
+		t.Errorf("%d of it are at work", got)
 	}
-	if turns.free != 1 || turns.inLine() != 3 {
-		t.Errorf("%d free, %g wait", turns.free, turns.inLine())
+	for range 300 {
+		turns.enter("d") // and so do those who wait themselves count
+	}
+	if turns.giveBack("a"); len(turns.accounts["a"].line) != 0 {
+		t.Errorf("%d of it wait, although the others have as much", len(turns.accounts["a"].line))
 	}
 }
 
-// A log that takes longer than turnTime wants as many times more turns, and those who wait get them. It is as fast as the fastest lately.
+// While some have waited for long, more and more are at work: what is more than the bound lets through is slower, and not refused.
+func TestNobodyWaitsForLong(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	turns, enter := at(t, 1, &now)
+	enter("quiet", true)
+	enter("flood", true)
+	enter("flood", true) // twice what the quiet one has
+	var flood []*waiting
+	for range 5 {
+		flood = append(flood, enter("flood", false))
+	}
+	turns.giveBack("quiet")
+	now = now.Add(time.Hour/dueAfter + 1)
+	for i := range 2 {
+		turns.giveBack("flood")
+		if !came(flood[2*i+1]) || came(flood[2*i+2]) {
+			t.Errorf("%d came back, and %d are to come", i+1, 2*i+2)
+		}
+	}
+	if got := turns.out(); got != 4 {
+		t.Errorf("%d are at work", got)
+	}
+}
+
+// A log that takes longer than turnTime lets each account have as many times more at work. It is as fast as the fastest lately.
 func TestTurnsFollowTheLog(t *testing.T) {
 	turns := newTurns(0, time.Hour)
 	now := time.Unix(1_800_000_000, 0)
 	turns.now = func() time.Time { return now }
 	least := turns.least
-	want := func(all int, took time.Duration) {
+	want := func(each int, took time.Duration) {
 		t.Helper()
-		if turns.logTook(took); int(turns.size()) != all || turns.free != all-turns.out() {
-			t.Errorf("%v: %g turns, %d free, want %d", took, turns.size(), turns.free, all)
+		if turns.logTook(took); int(turns.size()) != each {
+			t.Errorf("%v: %g turns, want %d", took, turns.size(), each)
 		}
 	}
 	want(3*least, 3*turnTime)
 	want(2*least, 2*turnTime)
 	want(least, turnTime/2)
 	want(least, 5*turnTime)
-	turns.enter("flood")
-	turns.enter("quiet")
-	var last *waiting
-	for last == nil || len(turns.waiting["flood"]) < least {
-		last = turns.enter("flood")
-	}
 	for range 2 {
-		if came(last) {
-			t.Fatal("a turn came although the log was fast a moment ago")
-		}
 		now = now.Add(logPeriod + 1)
 		turns.logTook(5 * turnTime)
 	}
-	if want(5*least, 6*turnTime); !came(last) {
-		t.Error("turns have come to be, and who waits gets none")
-	}
+	want(5*least, 6*turnTime)
 	if fixed := newTurns(4, time.Hour); fixed.size() != 4 {
 		t.Errorf("told to be 4: %g", fixed.size())
 	} else if fixed.logTook(time.Hour); fixed.size() != 4 {
@@ -245,7 +260,8 @@ func TestTurnsFollowTheLog(t *testing.T) {
 func TestWaitingForATurnEnds(t *testing.T) {
 	turns := newTurns(1, 10*time.Millisecond)
 	ctx := t.Context()
-	for _, account := range []string{"a", "b"} {
+	turns.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+	for _, account := range []string{"b", "a", "a"} { // two for the one of b
 		if err := turns.take(ctx, account); err != nil {
 			t.Fatal(err)
 		}
@@ -259,9 +275,10 @@ func TestWaitingForATurnEnds(t *testing.T) {
 	if err := turns.take(canceled, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("gone: %v", err)
 	}
-	turns.giveBack("a")
-	turns.giveBack("b")
-	if turns.free != 1 || turns.inLine() != 0 || len(turns.held) != 0 {
+	for _, account := range []string{"a", "a", "b"} {
+		turns.giveBack(account)
+	}
+	if turns.inHand != 0 || len(turns.accounts) != 0 {
 		t.Errorf("%+v", turns)
 	}
 }
@@ -286,7 +303,7 @@ func TestNoTurnIsLost(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if turns.free != 2 || turns.inLine() != 0 || len(turns.held) != 0 || len(turns.order) != 0 {
+	if turns.inHand != 0 || len(turns.accounts) != 0 {
 		t.Errorf("%+v", turns)
 	}
 }
@@ -294,7 +311,7 @@ func TestNoTurnIsLost(t *testing.T) {
 // crowd sends triggers that do not come back from the log before it is told.
 func crowd(t *testing.T, timeout time.Duration) (w *world, send func(account, path, body string), answers chan answer) {
 	t.Helper()
-	w = newWorld(t, func(c *Config) { c.Turns, c.TurnTimeout = 4, timeout })
+	w = newWorld(t, func(c *Config) { c.Turns, c.TurnTimeout = 1, timeout })
 	w.appender.entered, w.appender.release = make(chan struct{}, 100), make(chan struct{})
 	answers = make(chan answer, 100)
 	return w, func(account, path, body string) {
@@ -306,7 +323,7 @@ func crowd(t *testing.T, timeout time.Duration) (w *world, send func(account, pa
 
 const anyTrigger = `{"user_id":"x","module_id":null}`
 
-// While another account sends, one that floods is at work with no more than are left, and answered all the same.
+// While another account sends, one that floods is at work with twice as many as that has in hand, and answered all the same.
 func TestFloodTakesTurns(t *testing.T) {
 	w, send, answers := crowd(t, time.Hour)
 	send("quiet", triggerPath, anyTrigger)
@@ -328,7 +345,7 @@ func TestFloodTakesTurns(t *testing.T) {
 			t.Errorf("answer %d %s", a.status, a.body)
 		}
 	}
-	if w.api.turns.free != 4 || w.api.turns.inLine() != 0 {
+	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
 		t.Errorf("afterwards: %+v", w.api.turns)
 	}
 }
