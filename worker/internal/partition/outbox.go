@@ -88,12 +88,19 @@ func (o *outbox) open() *parcel {
 }
 
 func (o *outbox) fresh() *parcel {
-	p := &parcel{body: make([]byte, 0, 4096)}
-	if n := len(o.spare); n > 0 {
-		p, o.spare = o.spare[n-1], o.spare[:n-1]
-	}
+	p := o.blank()
 	p.body, p.ends, p.traces = append(p.body[:0], '['), p.ends[:0], p.traces[:0]
 	o.queue = append(o.queue, p)
+	return p
+}
+
+func (o *outbox) blank() *parcel {
+	n := len(o.spare)
+	if n == 0 {
+		return &parcel{body: make([]byte, 0, 4096)}
+	}
+	p := o.spare[n-1]
+	o.spare = o.spare[:n-1]
 	return p
 }
 

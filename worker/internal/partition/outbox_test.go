@@ -59,6 +59,18 @@ func TestOutbox(t *testing.T) {
 	})
 }
 
+// A parcel that has landed is the next one, and nothing is allocated beside it.
+func TestParcelsAreUsedAgain(t *testing.T) {
+	o := outbox{limit: 1 << 10}
+	o.recycle(o.fresh())
+	if n := testing.AllocsPerRun(100, func() {
+		o.queue = o.queue[:0]
+		o.recycle(o.fresh())
+	}); n > 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
 func checkParcel(t *rapid.T, p *parcel, limit int) {
 	var got []struct {
 		Data struct{ Version uint64 }
