@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -77,6 +79,7 @@ type neighbour struct {
 	name   string
 	flood  func(FairnessConfig) loadgen.Config // nil: there is none
 	limits func(FairnessConfig, *ingress.Limits)
+	busy   bool // a loop computes on each processor, as another program would
 }
 
 // neighbours begin with none, to which the others are compared.
@@ -84,14 +87,17 @@ func neighbours() []neighbour {
 	none := func(FairnessConfig, *ingress.Limits) {}
 	all := func(FairnessConfig) loadgen.Config { return loadgen.Config{} }
 	steady := func(c FairnessConfig) loadgen.Config { return loadgen.Config{Rate: c.FloodRate} }
+	limited := func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }
 	return []neighbour{
-		{"alone", nil, none},
-		{"beside bursts", func(c FairnessConfig) loadgen.Config { return loadgen.Config{Burst: c.Burst, Every: time.Second} }, none},
-		{"beside -flood-rate", steady, none},
-		{"beside -flood-rate, -rate-limit", steady, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
-		{"beside all that can be sent", all, none},
-		{"the same, -rate-limit", all, func(c FairnessConfig, l *ingress.Limits) { l.Rate = c.RateLimit }},
-		{"the same, -turns -1", all, func(_ FairnessConfig, l *ingress.Limits) { l.Turns = -1 }},
+		{"alone", nil, none, false},
+		{"beside loops that only compute", nil, none, true},
+		{"beside bursts", func(c FairnessConfig) loadgen.Config { return loadgen.Config{Burst: c.Burst, Every: time.Second} }, none, false},
+		{"beside -flood-rate", steady, none, false},
+		{"beside -flood-rate, -rate-limit", steady, limited, false},
+		{"beside all that can be sent", all, none, false},
+		{"the same, -rate-limit", all, limited, false},
+		{"the same, -turns -1", all, func(_ FairnessConfig, l *ingress.Limits) { l.Turns = -1 }, false},
+		{"beside batches of 64", func(FairnessConfig) loadgen.Config { return loadgen.Config{Batch: 64} }, none, false},
 	}
 }
 
@@ -106,7 +112,7 @@ type fairness struct {
 
 // Fairness measures how long an account that sends a few triggers a second waits for its answers, alone and beside another one that sends as many as it can to
 // the same partitions. All is measured in one run, in rounds, and the table shows ratios to being alone. Generators, broker, worker and ingress share one process and
-// its processors, so the flood costs what it costs to make it, too.
+// its processors, so the flood costs what it costs to make it, too. What the machine does to whoever shares its processors is measured beside that: loops that only compute.
 func Fairness(ctx context.Context, cfg FairnessConfig, w io.Writer) error {
 	conditions, err := machine(cfg.Dir, cfg.Duration)
 	if err != nil {
@@ -180,6 +186,11 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 	}
 	var flood *loadgen.Session
 	flooded := func() {}
+	if f.beside[i].busy {
+		if flooded, err = compute(ctx); err != nil {
+			return err
+		}
+	}
 	if shape := f.beside[i].flood; shape != nil {
 		load := shape(f.cfg)
 		load.Users, load.Connections, load.Duration = floodUsers, f.cfg.FloodConnections, f.cfg.Duration+2*DefaultWarmUp
@@ -200,6 +211,27 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 		f.flood[i] += flood.Report().Rate()
 	}
 	return ctx.Err()
+}
+
+// compute keeps every processor busy with a program that does nothing else, until the returned function is called.
+func compute(ctx context.Context) (end func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var loops []*exec.Cmd
+	end = func() {
+		cancel()
+		for _, loop := range loops {
+			loop.Wait() // it was killed
+		}
+	}
+	for range runtime.NumCPU() {
+		loop := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
+		if err := loop.Start(); err != nil {
+			end()
+			return nil, fmt.Errorf("start a loop: %w", err)
+		}
+		loops = append(loops, loop)
+	}
+	return end, nil
 }
 
 // begin drives a session in the background and returns when it has warmed up. The returned function waits for its end.
