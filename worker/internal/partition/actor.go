@@ -24,6 +24,7 @@ type actor struct {
 	machine *machine.Machine // nil: not begun yet
 
 	last    mark   // the last message applied
+	current mark   // the one that is being applied
 	derived uint64 // the last event number derived
 	ledger  machine.Ledger
 	reached uint64 // the sequence in EVENTS-p of the last event that is known to be there
@@ -135,11 +136,12 @@ func (a *actor) checkOnce(ctx context.Context) error {
 	if err := verify(ctx, b, p, a.last); err != nil {
 		return err
 	}
-	end, err := readPlace(ctx, b, p)
+	c, ok := a.store.Last()
+	end, err := readPlace(ctx, b, p, c.EmittedSeq)
 	if err != nil {
 		return err
 	}
-	if c, ok := a.store.Last(); ok && (end.number < c.Head.Events || end.seq < c.EmittedSeq) {
+	if ok && (end.number < c.Head.Events || end.seq < c.EmittedSeq) {
 		return eventsLost(p, end, place{number: c.Head.Events, seq: c.EmittedSeq})
 	}
 	last, err := b.LastSeq(ctx, p) // after the events: everything that led to them is in the log up to here
@@ -225,7 +227,7 @@ func (a *actor) step(ctx context.Context) error {
 		a.ticked(t)
 	case <-a.turned:
 	case p := <-a.role.proofs:
-		a.proved(p)
+		return a.proved(p)
 	case s := <-a.lookout.seen:
 		return a.sighted(s)
 	case d := <-a.comparer.answers:
@@ -255,6 +257,7 @@ func (a *actor) apply(d delivery) error {
 		return a.halt(fmt.Sprintf("message %d came after message %d", d.msg.Seq, a.last.seq), "report this as a fault of triggerd, with this log"+thenResume+", which replays from the last checkpoint", nil)
 	}
 	begun := a.beginSpans()
+	a.current = d.mark
 	res, err := a.judge(d.msg)
 	if err != nil {
 		return err
@@ -293,7 +296,7 @@ func stored(m *machine.Message) int64 {
 // emit takes an event from the machine.
 func (a *actor) emit(e *machine.Event) {
 	a.derived = e.Number
-	a.outbox.add(e)
+	a.outbox.add(e, a.current)
 	a.beginSpan(e)
 }
 

@@ -44,13 +44,14 @@ func (d *doubt) found(f *foreign) error {
 	return d.p.confirmed(f)
 }
 
-// over notes that the fault is not found.
-func (d *doubt) over() {
+// over notes that the fault is not found, and says whether it was.
+func (d *doubt) over() bool {
 	if d.times == 0 {
-		return
+		return false
 	}
 	d.p.log.Info("partition is not in doubt about its log any more", "found", d.times, "for", d.held)
 	d.times = 0
+	return true
 }
 
 // doubted is how a fault is shown while it is in doubt.

@@ -39,7 +39,7 @@ func (a *actor) emittedElsewhere(ctx context.Context) bool {
 	if a.lookout.looking {
 		<-a.lookout.seen
 	}
-	end, err := readPlace(ctx, a.deps.Broker, a.cfg.Partition)
+	end, err := readPlace(ctx, a.deps.Broker, a.cfg.Partition, a.reached)
 	if err != nil || a.sighted(sighting{end, nil}) != nil {
 		return false
 	}

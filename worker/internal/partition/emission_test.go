@@ -160,7 +160,7 @@ func TestEventsOfABurstShareAMessage(t *testing.T) {
 	if d := cmp.Diff(r.reference(), r.emitted()); d != "" {
 		t.Errorf("events (-want +got):\n%s", d)
 	}
-	if end, err := readPlace(r.ctx(), r.broker, 0); err != nil || end.seq != 2 {
+	if end, err := readPlace(r.ctx(), r.broker, 0, 0); err != nil || end.seq != 2 {
 		t.Errorf("events ended at message %d, %v; want 2", end.seq, err)
 	}
 }

@@ -39,10 +39,11 @@ func (a *actor) lookOut(now time.Time) {
 		return
 	}
 	l.looking = true
+	known := a.reached
 	a.spawn(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, a.cfg.BrokerTimeout)
 		defer cancel()
-		end, err := readPlace(ctx, a.deps.Broker, a.cfg.Partition)
+		end, err := readPlace(ctx, a.deps.Broker, a.cfg.Partition, known)
 		l.seen <- sighting{end, err}
 	})
 }

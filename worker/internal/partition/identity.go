@@ -23,6 +23,16 @@ func markOf(seq uint64, at time.Time, payload []byte) mark {
 	return mark{seq: seq, time: at.UnixNano(), hash: xxhash.Sum64(payload)}
 }
 
+// String is the form of a mark in HeaderFollowedFrom.
+func (m mark) String() string { return fmt.Sprintf("%d %d %016x", m.seq, m.time, m.hash) }
+
+func parseMark(text string) (m mark, err error) {
+	if _, err = fmt.Sscanf(text, "%d %d %x", &m.seq, &m.time, &m.hash); err == nil && m.String() != text {
+		err = errors.New("not in its shortest form")
+	}
+	return m, err
+}
+
 // foreign is a fault of identity: the log is not the one that was applied. It halts the partition once it was found
 // for long enough: see doubt.
 type foreign struct {

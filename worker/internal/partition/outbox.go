@@ -12,6 +12,7 @@ type parcel struct {
 	body        []byte        // "[" and the events, separated by commas; the closing bracket is added by payload
 	ends        []int         // length of body after each event
 	traces      []tracedEvent // those whose spans are kept
+	from        mark          // the message that the last event followed from
 }
 
 // payload closes the array for as long as the caller holds it; the parcel can grow or shrink afterwards.
@@ -52,8 +53,8 @@ const (
 	maxSpareBytes = 1 << 20
 )
 
-// add renders an event into the open parcel. One that EVENTS-p has already is skipped unrendered.
-func (o *outbox) add(e *machine.Event) {
+// add renders an event that followed from a message into the open parcel. One that EVENTS-p has already is skipped unrendered.
+func (o *outbox) add(e *machine.Event, from mark) {
 	if e.Number <= o.emitted {
 		return
 	}
@@ -73,7 +74,7 @@ func (o *outbox) add(e *machine.Event) {
 	if len(p.ends) == 0 {
 		p.first = e.Number
 	}
-	p.last = e.Number
+	p.last, p.from = e.Number, from
 	p.ends = append(p.ends, len(p.body))
 	o.events++
 	o.bytes += int64(len(p.body) - start)

@@ -20,7 +20,7 @@ func TestOutbox(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				for range rapid.IntRange(1, 8).Draw(t, "events") {
-					o.add(event(next, rapid.IntRange(0, 600).Draw(t, "size")))
+					o.add(event(next, rapid.IntRange(0, 600).Draw(t, "size")), mark{seq: next})
 					next++
 				}
 			},
@@ -80,6 +80,9 @@ func checkParcel(t *rapid.T, p *parcel, limit int) {
 	}
 	if len(got) != int(p.last-p.first+1) || len(got) != len(p.ends) {
 		t.Fatalf("parcel %d to %d holds %d events", p.first, p.last, len(got))
+	}
+	if p.from.seq != p.last {
+		t.Fatalf("parcel says that %d followed from message %d", p.last, p.from.seq)
 	}
 	for i, e := range got {
 		if e.Data.Version != p.first+uint64(i) {

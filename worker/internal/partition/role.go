@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -37,7 +38,7 @@ func (p *Partition) Serving() bool {
 	return wish != 0 && p.term.Load() == wish && p.State() == Serving
 }
 
-// proof is a read of the log's end, which whoever is to lead must have applied.
+// proof is a read of the log's end, which whoever is to lead must have applied, and of the events, which must have followed from this log.
 type proof struct {
 	wish uint64
 	have uint64 // applied when it was read
@@ -102,33 +103,43 @@ func (a *actor) retire() {
 	a.enter(Following, nil)
 }
 
-// prove reads the end of the log for a wish to lead.
+// prove reads the ends of events and log for a wish to lead.
 func (a *actor) prove(wish uint64, now time.Time) {
 	r := &a.role
 	if r.reading || now.Before(r.again) {
 		return
 	}
 	r.reading = true
-	have := a.last.seq
+	have, known := a.last.seq, a.reached
 	a.spawn(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, a.cfg.BrokerTimeout)
 		defer cancel()
 		seq, err := a.deps.Broker.LastSeq(ctx, a.cfg.Partition)
+		if _, wrong := readPlace(ctx, a.deps.Broker, a.cfg.Partition, known); errors.As(wrong, new(*foreign)) { // events that cannot be read hold up nobody who asks
+			err = wrong
+		}
 		r.proofs <- proof{wish, have, seq, err}
 	})
 }
 
-// proved notes how far this partition must have applied before it leads.
-func (a *actor) proved(p proof) {
+// proved notes how far this partition must have applied before it leads, or returns the halt to which it amounts that it may not.
+func (a *actor) proved(p proof) error {
 	r := &a.role
 	r.reading = false
 	if p.err != nil || p.seq < p.have { // less than what is applied: whoever said that has not heard of all, or the reader will find out
 		r.again = a.deps.Now().Add(r.pause.pause())
-		return
+		if errors.As(p.err, new(*foreign)) {
+			return a.unsighted(p.err)
+		}
+		return nil
+	}
+	if a.lookout.doubt.over() {
+		a.view.update(func(f *facts) { f.emitErr = nil })
 	}
 	r.pause.reset()
 	r.proven, a.target = p.wish, max(a.target, p.seq)
 	a.view.update(func(f *facts) { f.last = max(f.last, p.seq) })
+	return nil
 }
 
 // turnDue is when the actor has to look after its role without being told; zero = not by itself.

@@ -15,20 +15,6 @@ import (
 	"github.com/triggerd/triggerd/shared/telemetry"
 )
 
-// Headers of a message of EVENTS-p: the numbers of the events that it carries.
-const (
-	HeaderFirstEvent = "Triggerd-First-Event"
-	HeaderLastEvent  = "Triggerd-Last-Event"
-)
-
-const contentType = "application/cloudevents-batch+json"
-
-// place is the end of EVENTS-p: its last message and the last event in that.
-type place struct {
-	seq    uint64
-	number uint64
-}
-
 // landing is how a flight ended: EVENTS-p holds the parcel, and perhaps more that another owner put there.
 type landing struct {
 	place
@@ -43,20 +29,6 @@ type sender struct {
 	doubt doubt // that EVENTS-p holds what was acknowledged
 
 	trouble telemetry.Trouble
-}
-
-// readPlace reads the end of EVENTS-p from its leader.
-func readPlace(ctx context.Context, b *broker.Broker, p int) (place, error) {
-	msg, err := b.LastEvents(ctx, p)
-	if err != nil || msg == nil {
-		return place{}, err
-	}
-	number, err := strconv.ParseUint(msg.Header.Get(HeaderLastEvent), 10, 64)
-	if err != nil {
-		return place{}, &foreign{do: doNotDelete + "find out who else writes to this stream, and keep it from that" + thenResume, cause: err,
-			what: fmt.Sprintf("message %d of %s does not say which events it carries", msg.Sequence, broker.EventsStream(p))}
-	}
-	return place{seq: msg.Sequence, number: number}, nil
 }
 
 // fly sends the parcel until it is in EVENTS-p, however long that takes.
@@ -112,6 +84,7 @@ func (s *sender) publish(ctx context.Context, p *parcel) error {
 	msg := &nats.Msg{Subject: broker.EventsSubject(s.p.cfg.Partition), Data: p.payload(), Header: nats.Header{
 		HeaderFirstEvent:                []string{strconv.FormatUint(p.first, 10)},
 		HeaderLastEvent:                 []string{strconv.FormatUint(p.last, 10)},
+		HeaderFollowedFrom:              []string{p.from.String()},
 		"Content-Type":                  []string{contentType},
 		jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(s.p.cfg.Partition)},
 		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(s.place.seq, 10)},
@@ -128,7 +101,7 @@ func (s *sender) publish(ctx context.Context, p *parcel) error {
 func (s *sender) look(ctx context.Context, p *parcel) error {
 	pause := backoff{min: minPause, max: maxPause}
 	for {
-		found, err := readPlace(ctx, s.p.deps.Broker, s.p.cfg.Partition)
+		found, err := readPlace(ctx, s.p.deps.Broker, s.p.cfg.Partition, s.place.seq)
 		if err == nil {
 			err = s.arrive(found, p)
 		}
@@ -158,12 +131,4 @@ func (s *sender) arrive(found place, p *parcel) error {
 	}
 	s.place = found
 	return nil
-}
-
-// eventsLost is the alarm that EVENTS-p ends before what was acknowledged.
-func eventsLost(p int, found, want place) error {
-	return &foreign{what: fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
-		broker.EventsStream(p), found.number, found.seq, want.number, want.seq),
-		do: doNotDelete + "restore the stream (deploy/BACKUP.md), its readers have seen events that are not in it any more" + thenResume +
-			"; or go on with what is there: worker pause " + thisOne + ", then worker adopt " + thisOne + " -data-dir that of this worker"}
 }
