@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/shared/natstest"
@@ -341,6 +342,26 @@ func TestAdoptDropsSnapshots(t *testing.T) {
 	}
 	f.change = nil
 	d.goesOn(f.start("a"), 61)
+}
+
+// What another program wrote into EVENTS is not believed, although its numbers are right; an adoption puts a mark behind it.
+func TestAdoptAfterForeignEvents(t *testing.T) {
+	f := newFleet(t)
+	a := f.start("a")
+	f.settled(a)
+	f.sendRange(1, 10)
+	f.inFile(a)
+	number := []string{fmt.Sprint(f.inspect()[torn].Events)}
+	if _, err := f.broker.JS.PublishMsg(f.ctx(), &nats.Msg{Subject: broker.EventsSubject(torn), Data: []byte("[]"), Header: nats.Header{
+		partition.HeaderFirstEvent: number, partition.HeaderLastEvent: number, partition.HeaderFollowedFrom: {"1 2 0000000000000003"}}}); err != nil {
+		t.Fatal(err)
+	}
+	f.sendRange(11, 20)
+	f.halted(1)
+	f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", filepath.Join(f.dir, "a"), "-margin", "5")
+	f.settled(a)
+	f.sendRange(21, 30)
+	f.inFile(a)
 }
 
 // Without need nothing is adopted, and without a base neither.

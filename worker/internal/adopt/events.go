@@ -3,6 +3,7 @@ package adopt
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,7 +46,11 @@ func (r *run) compare(ctx context.Context) error {
 	}
 	r.report.Events = agreed
 	r.Say("the log leads to event %d, %s holds up to %d, and they agree up to %d", d.last(), broker.EventsStream(r.Partition), number, agreed)
-	if agreed < number {
+	err = partition.VerifyEvents(ctx, r.Broker, r.Partition, end) // the same event may have followed from another message, which workers do not believe
+	if err != nil && !errors.Is(err, partition.ErrNotOfThisLog) {
+		return err
+	}
+	if agreed < number || err != nil {
 		r.report.Marked, r.end = number, end.Sequence
 	}
 	return nil

@@ -30,7 +30,8 @@
 // With the partition's own file if it fits the log: the message at its sequence is the one that was applied. With the newest snapshot that fits, if
 // there is no such file, or it spares the replay of many messages. With the log's first message if there is neither file nor snapshot. Which snapshots
 // there are must be known before anything is begun without a file. A file or a snapshot of this log that is ahead of it, or of
-// another message, proves that the log lost its tail: the partition halts.
+// another message, proves that the log lost its tail: the partition halts. So does the end of EVENTS-p, which names the message that it followed from:
+// the log may have grown since, to as many events, and who has not applied what was lost could tell by nothing else.
 //
 // The partition that serves makes snapshots, by time and by volume, and trims the log behind the older one of two (package snapshot). A log that is nearly
 // full gets them at once, if need be two of one position.
