@@ -388,14 +388,3 @@ func (a *actor) wake(now time.Time) {
 		a.timer.Reset(max(next.Sub(now), time.Millisecond))
 	}
 }
-
-// watched lets the desk see outcomes that change after their message.
-type watched struct {
-	*store.Store
-	desk *desk
-}
-
-func (w watched) PutOutcome(hour int64, out machine.Outcome) {
-	w.Store.PutOutcome(hour, out)
-	w.desk.changed(out.Position)
-}

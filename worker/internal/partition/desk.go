@@ -11,6 +11,8 @@ import (
 	"github.com/triggerd/triggerd/shared/record"
 	"github.com/triggerd/triggerd/shared/statequery"
 	"github.com/triggerd/triggerd/shared/telemetry"
+	"github.com/triggerd/triggerd/worker/internal/machine"
+	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
 // question is one request on state.p. It is answered once.
@@ -272,4 +274,15 @@ func unanswered(qs []*question) []*question {
 		}
 	}
 	return kept
+}
+
+// watched lets the desk see outcomes that change after their message.
+type watched struct {
+	*store.Store
+	desk *desk
+}
+
+func (w watched) PutOutcome(hour int64, out machine.Outcome) {
+	w.Store.PutOutcome(hour, out)
+	w.desk.changed(out.Position)
 }
