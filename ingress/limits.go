@@ -43,7 +43,7 @@ func (l *Limits) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&l.RateAccounts, "rate-accounts", ratelimit.DefaultMaxAccounts, "accounts whose triggers are counted at once")
 	fs.IntVar(&l.Connections, "max-connections", httpapi.DefaultMaxConnections, "open at once; one more is answered 503 and closed")
 	fs.IntVar(&l.Requests, "max-requests", httpapi.DefaultMaxRequests, "requests for triggers in hand at once; one account may have as many as are left for all others")
-	fs.IntVar(&l.Turns, "turns", 0, "requests for triggers of one account at work at once while others send; twice what those have in hand if that is more; the rest waits for its turn. 0 is 4 for each processor and millisecond that the log takes, -1 no bound")
+	fs.IntVar(&l.Turns, "turns", 0, "requests for triggers of one account at work at once while others send, each KiB of a body counting as one; twice what those have in hand if that is more; the rest waits for its turn. 0 is 4 for each processor and millisecond that the log takes, -1 no bound")
 	fs.DurationVar(&l.TurnTimeout, "turn-timeout", httpapi.DefaultTurnTimeout, "how long a request waits for its account's turn")
 	l.BodyBytes = httpapi.DefaultMaxBodyBytes
 	fs.Var((*config.Bytes)(&l.BodyBytes), "max-body-bytes", "`size` of all bodies in hand at once; one account may have as much as is left for all others")

@@ -21,7 +21,7 @@ type entry struct {
 	account string
 	class   ratelimit.Class
 	body    loan
-	turn    bool // taken
+	turns   int // taken
 }
 
 // triggers makes a handler of one that answers requests for triggers which were let in, and counts what is refused as a whole. What is not counts the other one.
@@ -59,24 +59,25 @@ func (a *API) admit(c echo.Context, e *entry) error {
 	return nil
 }
 
-// await takes a request whose body is in to work, when its account's turn has come. leave gives the turn back.
-func (e *entry) await(ctx context.Context) error {
+// await takes a request whose body is in to work, when its account's turn has come. leave gives what it took back.
+func (e *entry) await(ctx context.Context, body int) error {
+	turns := turnsOf(body)
 	if e.api.turns == nil {
 		return nil
 	}
-	switch err := e.api.turns.take(ctx, e.account); {
+	switch err := e.api.turns.take(ctx, e.account, turns); {
 	case errors.Is(err, errTurn):
 		return e.api.overloaded(limitTurns, err)
 	case err != nil:
 		return &failure{code: unavailable, cause: err} // the caller is gone
 	}
-	e.turn = true
+	e.turns = turns
 	return nil
 }
 
 func (e *entry) leave() {
-	if e.turn {
-		e.api.turns.giveBack(e.account)
+	if e.turns > 0 {
+		e.api.turns.giveBack(e.account, e.turns)
 	}
 	e.body.end()
 	e.api.places.giveBack(e.account, 1)

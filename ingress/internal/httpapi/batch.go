@@ -37,7 +37,7 @@ func (a *API) postBatch(c echo.Context, e *entry) error {
 		return err
 	}
 	defer end()
-	if err := e.await(r.Context()); err != nil {
+	if err := e.await(r.Context(), len(body)); err != nil {
 		return err
 	}
 	if len(r.Header[keyHeader]) > 0 {

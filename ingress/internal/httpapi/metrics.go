@@ -97,7 +97,7 @@ func (a *API) gauges() []prometheus.Collector {
 			func() float64 { return a.places.out(int64(a.cfg.MaxRequests)) }),
 		gauge("triggerd_ingress_requests_waiting", "Requests for triggers that wait for their account's turn (-turns), of those in hand. Bad if it stays high: an account floods, and its answers take longer for it.",
 			a.turns.inLine),
-		gauge("triggerd_ingress_turns", "Requests for triggers that one account may have at work at once in any case while others send (-turns), 0: no bound. It rises with the time that the log takes, if it is not set.", a.turns.size),
+		gauge("triggerd_ingress_turns", "Requests for triggers, or KiB of them if they are longer, that one account may have at work at once in any case while others send (-turns), 0: no bound. It rises with the time that the log takes, if it is not set.", a.turns.size),
 		gauge("triggerd_ingress_body_bytes", "Bytes of bodies in memory, beside the first 4 KiB of each. At most -max-body-bytes, of which an account may have as many as are left.",
 			func() float64 { return a.bodies.out(a.cfg.MaxBodyBytes) }),
 	}

@@ -23,7 +23,7 @@ func (a *API) postTrigger(c echo.Context, e *entry) (err error) {
 	if s.body, err = a.readBody(r, s.body, a.cfg.MaxBody, &e.body); err != nil {
 		return err
 	}
-	if err := e.await(r.Context()); err != nil {
+	if err := e.await(r.Context(), len(s.body)); err != nil {
 		return err
 	}
 	req, err := s.decoder.trigger(s.body, !a.cfg.OptionalModuleID)

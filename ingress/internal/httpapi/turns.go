@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// turns bound how many requests for triggers one account has at work at once while others send. Whoever is at work is on its way to the processors and into the log; a
+// turns bound how many requests for triggers one account has at work at once while others send; a long one, as a batch is, takes several. Whoever is at work is on its way to the processors and into the log; a
 // hundred of one account that come back from the log in the same moment would be in the way of the one of another account that comes then. So an account may have at work
 // companyCounts times as many as all others together have in hand, and a few in any case; the rest of its requests wait, where that costs nothing. Only an account that outweighs all others
 // waits, however much all of them send together. One that sends alone is not bounded: there is nobody to whom it would matter. Safe for concurrent use.
@@ -32,14 +32,16 @@ type turns struct {
 
 // inHand is what one account has.
 type inHand struct {
-	held int        // turns
-	line []*waiting // in the order in which they came
+	held  int        // turns
+	line  []*waiting // in the order in which they came
+	wants int        // turns, of those in line
 }
 
 // waiting is a request that waits. A turn comes with the closing of come; then it is in no list any more.
 type waiting struct {
 	come  chan struct{}
 	since time.Time
+	turns int
 }
 
 // companyLasts is how long an account that has sent something counts as one that sends.
@@ -55,6 +57,8 @@ const (
 const (
 	// companyCounts keeps two accounts that send about as much from bounding each other.
 	companyCounts = 2
+	// turnBytes of a body take one turn: about as many items of a batch as make as much work as a request with one trigger does.
+	turnBytes = 1 << 10
 	// dueAfter is the part of its patience after which a request gets a turn beyond the bound. Then more and more are at work, until nobody waits for that long: an account that sends
 	// more than the bound lets through is slower for that, and refused only when the log takes no more.
 	dueAfter = 10
@@ -72,9 +76,12 @@ func newTurns(each int, patience time.Duration) *turns {
 
 var errTurn = errors.New("no turn came in time: this account has far more in hand than all others together, and more than the log takes of it beside them (-turns)")
 
-// take returns with a turn (nil), or with errTurn or the error of ctx without one. Each turn is given back.
-func (t *turns) take(ctx context.Context, account string) error {
-	w := t.enter(account)
+// turnsOf is how many turns a request takes. It may be more than an account may have: then it is at work alone.
+func turnsOf(body int) int { return max(1, (body+turnBytes-1)/turnBytes) }
+
+// take returns with n turns (nil), or with errTurn or the error of ctx without one. All are given back together.
+func (t *turns) take(ctx context.Context, account string, n int) error {
+	w := t.enter(account, n)
 	if w == nil {
 		return nil
 	}
@@ -90,13 +97,13 @@ func (t *turns) take(ctx context.Context, account string) error {
 		err = ctx.Err()
 	}
 	if !t.abandon(account, w) { // it came meanwhile
-		t.giveBack(account)
+		t.giveBack(account, n)
 	}
 	return err
 }
 
-// enter takes a turn (nil), or a place among those who wait for one. Nobody is overtaken by one of the same account.
-func (t *turns) enter(account string) *waiting {
+// enter takes n turns (nil), or a place among those who wait for some. Nobody is overtaken by one of the same account.
+func (t *turns) enter(account string, n int) *waiting {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	alone, a := t.alone(account), t.accounts[account]
@@ -108,18 +115,18 @@ func (t *turns) enter(account string) *waiting {
 		a.grant(len(a.line)) // they came before the others left
 	}
 	free := alone || len(a.line) == 0 && a.held < t.most(a)
-	if t.inHand++; free {
-		a.held++
+	if t.inHand += n; free {
+		a.held += n
 		return nil
 	}
-	w := &waiting{make(chan struct{}), t.now()}
-	a.line = append(a.line, w)
+	w := &waiting{make(chan struct{}), t.now(), n}
+	a.line, a.wants = append(a.line, w), a.wants+n
 	t.passOn(a)
 	return w
 }
 
-// most is how many of an account may be at work. The caller holds mu.
-func (t *turns) most(a *inHand) int { return max(t.each, companyCounts*(t.inHand-a.held-len(a.line))) }
+// most is how many turns an account may have, but for those of the last request that fits no more. The caller holds mu.
+func (t *turns) most(a *inHand) int { return max(t.each, companyCounts*(t.inHand-a.held-a.wants)) }
 
 // passOn gives turns to those of an account that wait. The caller holds mu.
 func (t *turns) passOn(a *inHand) {
@@ -132,8 +139,9 @@ func (t *turns) passOn(a *inHand) {
 func (a *inHand) grant(n int) {
 	for _, w := range a.line[:n] {
 		close(w.come)
+		a.held, a.wants = a.held+w.turns, a.wants-w.turns
 	}
-	a.held, a.line = a.held+n, a.line[n:]
+	a.line = a.line[n:]
 }
 
 // alone notes that account has come, and says whether no other has for a while. The caller holds mu.
@@ -146,23 +154,23 @@ func (t *turns) alone(account string) bool {
 	return now.Sub(t.otherCame) > companyLasts
 }
 
-// giveBack gives a turn back, and on to who waits of the same account. That is enough for all of them to have one in the end, since an account of whom somebody waits has some at
+// giveBack gives n turns back, and on to who waits of the same account. That is enough for all of them to have one in the end, since an account of whom somebody waits has some at
 // work.
-func (t *turns) giveBack(account string) {
+func (t *turns) giveBack(account string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.accounts[account]
-	a.held--
-	t.left(account, a)
+	a.held -= n
+	t.left(account, a, n)
 	t.passOn(a)
 	if len(a.line) > 0 && t.now().Sub(a.line[0].since) > t.patience/dueAfter {
 		a.grant(min(2, len(a.line))) // one more than came back
 	}
 }
 
-// left notes that account has one less. The caller holds mu.
-func (t *turns) left(account string, a *inHand) {
-	if t.inHand--; a.held == 0 && len(a.line) == 0 {
+// left notes that account has n less. The caller holds mu.
+func (t *turns) left(account string, a *inHand, n int) {
+	if t.inHand -= n; a.held == 0 && len(a.line) == 0 {
 		delete(t.accounts, account)
 	}
 }
@@ -176,8 +184,8 @@ func (t *turns) abandon(account string, w *waiting) bool {
 	if i < 0 {
 		return false
 	}
-	a.line = slices.Delete(a.line, i, i+1)
-	t.left(account, a)
+	a.line, a.wants = slices.Delete(a.line, i, i+1), a.wants-w.turns
+	t.left(account, a, w.turns)
 	return true
 }
 

@@ -25,8 +25,18 @@ func TestTurns(t *testing.T) {
 		turns.now = func() time.Time { return now }
 		accounts := []string{"a", "b", "c"}
 		who := rapid.SampledFrom(accounts)
-		held, lines := map[string]int{}, map[string][]*waiting{}
-		inHand := func(account string) int { return held[account] + len(lines[account]) }
+		held, lines, atWork := map[string]int{}, map[string][]*waiting{}, map[string][]int{}
+		inHand := func(account string) int {
+			n := held[account]
+			for _, w := range lines[account] {
+				n += w.turns
+			}
+			return n
+		}
+		begin := func(account string, turns int) {
+			held[account] += turns
+			atWork[account] = append(atWork[account], turns)
+		}
 		most := func(account string) int {
 			others := -inHand(account)
 			for _, a := range accounts {
@@ -36,30 +46,33 @@ func TestTurns(t *testing.T) {
 		}
 		settle := func(account string) (granted int) {
 			for len(lines[account]) > 0 && came(lines[account][0]) {
-				held[account]++
+				begin(account, lines[account][0].turns)
 				granted++
 				lines[account] = lines[account][1:]
 			}
 			return granted
 		}
 		giveBack := func(account string) (granted int) {
-			held[account]--
-			turns.giveBack(account)
+			n := atWork[account][0]
+			atWork[account] = atWork[account][1:]
+			held[account] -= n
+			turns.giveBack(account, n)
 			return settle(account)
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": func(t *rapid.T) {
 				account := who.Draw(t, "who")
-				before, w := len(lines[account]), turns.enter(account)
+				n := rapid.IntRange(1, 6).Draw(t, "turns")
+				before, w := len(lines[account]), turns.enter(account, n)
 				if w == nil {
-					held[account]++
+					begin(account, n)
 				} else {
 					lines[account] = append(lines[account], w)
 				}
 				switch settle(account); {
 				case w == nil && len(lines[account]) > 0:
 					t.Fatalf("%s overtook %d of its own", account, before)
-				case w == nil && held[account] > most(account) && !turns.wasAlone(account):
+				case w == nil && held[account]-n >= most(account) && !turns.wasAlone(account):
 					t.Fatalf("%s has %d at work, may have %d", account, held[account], most(account))
 				case len(lines[account]) > 0 && held[account] < most(account):
 					t.Fatalf("%s waits with %d at work, may have %d", account, held[account], most(account))
@@ -70,7 +83,7 @@ func TestTurns(t *testing.T) {
 				if held[account] == 0 {
 					return
 				}
-				if granted := giveBack(account); granted > 0 && held[account] > most(account) {
+				if granted := giveBack(account); granted > 0 && held[account]-atWork[account][len(atWork[account])-1] >= most(account) {
 					t.Fatalf("%s got a turn and has %d, may have %d", account, held[account], most(account))
 				}
 				if len(lines[account]) > 0 && held[account] < most(account) {
@@ -146,7 +159,7 @@ func at(t *testing.T, each int, now *time.Time) (turns *turns, enter func(accoun
 	turns.now = func() time.Time { return *now }
 	return turns, func(account string, want bool) *waiting {
 		t.Helper()
-		w := turns.enter(account)
+		w := turns.enter(account, 1)
 		if (w == nil) != want {
 			t.Fatalf("%s at work: %v, want %v", account, w == nil, want)
 		}
@@ -164,20 +177,45 @@ func TestTurnsAreForCompany(t *testing.T) {
 	enter("quiet", true)
 	flood := []*waiting{enter("flood", false), enter("flood", false), enter("flood", false)}
 	enter("quiet", true)
-	turns.giveBack("quiet") // 1 of it is left
+	turns.giveBack("quiet", 1) // 1 of it is left
 	for range 7 {
-		turns.giveBack("flood")
+		turns.giveBack("flood", 1)
 	}
 	if came(flood[0]) {
 		t.Error("a turn came beyond the few")
 	}
-	turns.giveBack("flood") // has 2
+	turns.giveBack("flood", 1) // has 2
 	if !came(flood[0]) || came(flood[1]) {
 		t.Error("who came first is not the next, or more than the few are at work")
 	}
 	now = now.Add(companyLasts + 1)
 	if enter("flood", true); !came(flood[1]) || !came(flood[2]) {
 		t.Error("it is alone again, and those who came before wait")
+	}
+}
+
+// A long request takes as many turns as its body makes work, however many that is, and one after the other goes.
+func TestLongRequestsTakeMoreTurns(t *testing.T) {
+	for body, want := range map[int]int{0: 1, 1: 1, turnBytes: 1, turnBytes + 1: 2, 8 << 20: 8 << 10} {
+		if got := turnsOf(body); got != want {
+			t.Errorf("%d bytes take %d turns, want %d", body, got, want)
+		}
+	}
+	now := time.Unix(1_800_000_000, 0)
+	turns, enter := at(t, 4, &now)
+	enter("quiet", true)
+	if turns.enter("flood", 3) != nil || turns.enter("flood", 100) != nil {
+		t.Error("it waits with 3 of 4 at work")
+	}
+	next, short := turns.enter("flood", 100), enter("flood", false)
+	if turns.giveBack("flood", 3); came(next) {
+		t.Error("two long ones are at work at once")
+	}
+	if turns.giveBack("flood", 100); !came(next) || came(short) {
+		t.Error("the next one is not at work, or not alone")
+	}
+	if turns.enter("quiet", 100) != nil { // it has one at work, and may have twice what the flood has
+		t.Error("the other one's long request waits")
 	}
 }
 
@@ -191,15 +229,15 @@ func TestOnlyWhoOutweighsTheOthersWaits(t *testing.T) {
 		}
 	}
 	for range 500 { // twice what the others have is 400, of which it has 100
-		turns.enter("a")
+		turns.enter("a", 1)
 	}
 	if got := turns.accounts["a"].held; got != companyCounts*200 {
 		t.Errorf("%d of it are at work", got)
 	}
 	for range 300 {
-		turns.enter("d") // and so do those who wait themselves count
+		turns.enter("d", 1) // and so do those who wait themselves count
 	}
-	if turns.giveBack("a"); len(turns.accounts["a"].line) != 0 {
+	if turns.giveBack("a", 1); len(turns.accounts["a"].line) != 0 {
 		t.Errorf("%d of it wait, although the others have as much", len(turns.accounts["a"].line))
 	}
 }
@@ -215,10 +253,10 @@ func TestNobodyWaitsForLong(t *testing.T) {
 	for range 5 {
 		flood = append(flood, enter("flood", false))
 	}
-	turns.giveBack("quiet")
+	turns.giveBack("quiet", 1)
 	now = now.Add(time.Hour/dueAfter + 1)
 	for i := range 2 {
-		turns.giveBack("flood")
+		turns.giveBack("flood", 1)
 		if !came(flood[2*i+1]) || came(flood[2*i+2]) {
 			t.Errorf("%d came back, and %d are to come", i+1, 2*i+2)
 		}
@@ -262,21 +300,21 @@ func TestWaitingForATurnEnds(t *testing.T) {
 	ctx := t.Context()
 	turns.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
 	for _, account := range []string{"b", "a", "a"} { // two for the one of b
-		if err := turns.take(ctx, account); err != nil {
+		if err := turns.take(ctx, account, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := turns.take(ctx, "a"); !errors.Is(err, errTurn) {
+	if err := turns.take(ctx, "a", 1); !errors.Is(err, errTurn) {
 		t.Errorf("late: %v", err)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	turns.patience = time.Hour
-	if err := turns.take(canceled, "a"); !errors.Is(err, context.Canceled) {
+	if err := turns.take(canceled, "a", 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("gone: %v", err)
 	}
 	for _, account := range []string{"a", "a", "b"} {
-		turns.giveBack(account)
+		turns.giveBack(account, 1)
 	}
 	if turns.inHand != 0 || len(turns.accounts) != 0 {
 		t.Errorf("%+v", turns)
@@ -292,11 +330,11 @@ func TestNoTurnIsLost(t *testing.T) {
 			account := string(rune('a' + i%3))
 			for n := range 300 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%5)*50*time.Microsecond)
-				if turns.take(ctx, account) == nil {
+				if turns.take(ctx, account, 1) == nil {
 					if n%3 == 0 {
 						runtime.Gosched()
 					}
-					turns.giveBack(account)
+					turns.giveBack(account, 1)
 				}
 				cancel()
 			}
