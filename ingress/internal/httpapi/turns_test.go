@@ -388,6 +388,30 @@ func TestFloodTakesTurns(t *testing.T) {
 	}
 }
 
+// A long batch is more than one request: while it is at work, nothing else of its account is, beside another one.
+func TestLongBatchTakesTurns(t *testing.T) {
+	w, send, answers := crowd(t, time.Hour)
+	send("quiet", triggerPath, anyTrigger)
+	<-w.appender.entered
+	long := "[" + strings.Repeat(" ", companyCounts*turnBytes) + anyTrigger + "]"
+	send("flood", batchPath, long)
+	<-w.appender.entered
+	send("flood", triggerPath, anyTrigger)
+	natstest.Eventually(t, func() bool { return w.api.turns.inLine() == 1 || len(w.appender.entered) > 0 }, "the next one waits, or is at work")
+	if n := len(w.appender.entered); n > 0 {
+		t.Error("it is at work beside the batch")
+	}
+	close(w.appender.release)
+	for range 3 {
+		if a := <-answers; a.status != 200 {
+			t.Errorf("answer %d %s", a.status, a.body)
+		}
+	}
+	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
+		t.Errorf("afterwards: %+v", w.api.turns)
+	}
+}
+
 // What a trigger's record takes into the log is what turns follow.
 func TestTurnsAreToldOfTheLog(t *testing.T) {
 	w := newWorld(t, nil)
