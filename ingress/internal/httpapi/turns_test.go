@@ -359,6 +359,19 @@ func crowd(t *testing.T, timeout time.Duration) (w *world, send func(account, pa
 	}, answers
 }
 
+// allDone waits for n answers, which are good, and for all turns to be back.
+func allDone(w *world, answers chan answer, n int) {
+	w.t.Helper()
+	for range n {
+		if a := <-answers; a.status != 200 {
+			w.t.Errorf("answer %d %s", a.status, a.body)
+		}
+	}
+	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
+		w.t.Errorf("afterwards: %+v", w.api.turns)
+	}
+}
+
 const anyTrigger = `{"user_id":"x","module_id":null}`
 
 // While another account sends, one that floods is at work with twice as many as that has in hand, and answered all the same.
@@ -378,14 +391,7 @@ func TestFloodTakesTurns(t *testing.T) {
 		t.Errorf("%d of the flood are at work", n+1)
 	}
 	close(w.appender.release)
-	for range 12 {
-		if a := <-answers; a.status != 200 {
-			t.Errorf("answer %d %s", a.status, a.body)
-		}
-	}
-	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
-		t.Errorf("afterwards: %+v", w.api.turns)
-	}
+	allDone(w, answers, 12)
 }
 
 // A long batch is more than one request: while it is at work, nothing else of its account is, beside another one.
@@ -402,14 +408,7 @@ func TestLongBatchTakesTurns(t *testing.T) {
 		t.Error("it is at work beside the batch")
 	}
 	close(w.appender.release)
-	for range 3 {
-		if a := <-answers; a.status != 200 {
-			t.Errorf("answer %d %s", a.status, a.body)
-		}
-	}
-	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
-		t.Errorf("afterwards: %+v", w.api.turns)
-	}
+	allDone(w, answers, 3)
 }
 
 // What a trigger's record takes into the log is what turns follow.

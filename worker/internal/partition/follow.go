@@ -19,7 +19,7 @@ type lookout struct {
 	looking bool
 	again   time.Time // not before this
 	seen    chan sighting
-	doubt   doubt // that EVENTS-p holds what was seen in it
+	doubt   doubt // that EVENTS-p holds what was seen in it, and followed from this log
 }
 
 // sighting is how a read of the end of EVENTS-p ended.

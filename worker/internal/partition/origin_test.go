@@ -114,6 +114,10 @@ func TestEventsOfTrimmedMessages(t *testing.T) {
 // What another program wrote there is not believed.
 func TestOriginIsHostile(t *testing.T) {
 	r, _ := ran(t)
+	long := &jetstream.RawStreamMsg{Header: nats.Header{HeaderFollowedFrom: {strings.Repeat("x", 1<<20)}}}
+	if err := VerifyEvents(r.ctx(), r.broker, 0, long); err == nil || len(err.Error()) > 500 {
+		t.Errorf("one of a MiB: %.600v", err)
+	}
 	for _, from := range []string{"1", "1 2", "-1 2 3", "1 2 zz", "1 2 0000000000000003 4", "01 2 0000000000000003", "99999999999999999999 1 0000000000000001", " "} {
 		msg := &jetstream.RawStreamMsg{Sequence: 1, Header: nats.Header{HeaderFollowedFrom: {from}}}
 		if err := VerifyEvents(r.ctx(), r.broker, 0, msg); !errors.Is(err, ErrNotOfThisLog) || !strings.Contains(err.Error(), strconv.Quote(from)) {

@@ -60,7 +60,7 @@ func VerifyEvents(ctx context.Context, b *broker.Broker, p int, msg *jetstream.R
 	fault := &foreign{do: restoreLog, cause: ErrNotOfThisLog}
 	from, err := parseMark(text)
 	if err != nil {
-		fault.what = fmt.Sprintf("message %d of %s does not say which message of the log it followed from (%q)", msg.Sequence, broker.EventsStream(p), text)
+		fault.what = fmt.Sprintf("message %d of %s does not say which message of the log it followed from (%.100q)", msg.Sequence, broker.EventsStream(p), text)
 		return fault
 	}
 	fault.what = fmt.Sprintf("the last event in %s (%s, in message %d) followed from message %d of the log, stored at %s with hash %016x", broker.EventsStream(p),
