@@ -43,6 +43,7 @@ const (
 	defaultFloodBurst       = 2000
 	quietUsers              = 64
 	floodUsers              = 20_000
+	longBatches             = 16 // connections: as many batches as one account may have in hand
 )
 
 // RegisterFlags adds the flags and sets the defaults.
@@ -97,7 +98,9 @@ func neighbours() []neighbour {
 		{"beside all that can be sent", all, none, false},
 		{"the same, -rate-limit", all, limited, false},
 		{"the same, -turns -1", all, func(_ FairnessConfig, l *ingress.Limits) { l.Turns = -1 }, false},
+		{"beside batches of 8", func(FairnessConfig) loadgen.Config { return loadgen.Config{Batch: 8} }, none, false},
 		{"beside batches of 64", func(FairnessConfig) loadgen.Config { return loadgen.Config{Batch: 64} }, none, false},
+		{"beside batches of 1000", func(FairnessConfig) loadgen.Config { return loadgen.Config{Batch: 1000, Connections: longBatches} }, none, false},
 	}
 }
 
@@ -193,7 +196,10 @@ func (f *fairness) drive(ctx context.Context, d *deployment, keys string, i int)
 	}
 	if shape := f.beside[i].flood; shape != nil {
 		load := shape(f.cfg)
-		load.Users, load.Connections, load.Duration = floodUsers, f.cfg.FloodConnections, f.cfg.Duration+2*DefaultWarmUp
+		load.Users, load.Duration = floodUsers, f.cfg.Duration+2*DefaultWarmUp
+		if load.Connections == 0 {
+			load.Connections = f.cfg.FloodConnections
+		}
 		if flood, err = f.session(ctx, d, keys, "flood", load); err != nil {
 			return err
 		}

@@ -108,7 +108,7 @@ type batchResult struct {
 }
 
 func (a *API) newBatch(ctx context.Context, account string, trace tracing.Context, items int) *batch {
-	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.cfg.BatchParallel),
+	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.turns.items(account, a.cfg.BatchParallel)),
 		results: make([]batchResult, items), held: make(map[string]bool)}
 }
 

@@ -134,7 +134,7 @@ type Config struct {
 	ImportParallel    int           // lines of an import that are appended at once
 	ImportErrors      int           // errors that the answer to an import lists
 	MaxBatchBody      int64         // bytes of the body of a batch; each item may have MaxBody
-	BatchParallel     int           // items of a batch that are appended at once
+	BatchParallel     int           // items of a batch that are appended at once; fewer beside other accounts that send, as Turns has it
 	Batches           int           // batches in hand at once; more are refused
 	Imports           int           // imports in hand at once; more are refused
 	MaxRequests       int           // requests for triggers in hand at once; more are refused

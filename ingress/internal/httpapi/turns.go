@@ -59,6 +59,8 @@ const (
 	companyCounts = 2
 	// turnBytes of a body take one turn: about as many items of a batch as make as much work as a request with one trigger does.
 	turnBytes = 1 << 10
+	// turnItems of a batch are on their way to the log at once for each turn that its account may have: that many come back from it in the same moment (deploy/LIMITS.md has what they do).
+	turnItems = 4
 	// dueAfter is the part of its patience after which a request gets a turn beyond the bound. Then more and more are at work, until nobody waits for that long: an account that sends
 	// more than the bound lets through is slower for that, and refused only when the log takes no more.
 	dueAfter = 10
@@ -152,6 +154,19 @@ func (t *turns) alone(account string) bool {
 	}
 	t.lastCame = now
 	return now.Sub(t.otherCame) > companyLasts
+}
+
+// items is how many items of a batch of account, which is at work, may be on their way at once: up to limit, and all of these if it is alone or nothing is bounded (nil).
+func (t *turns) items(account string, limit int) int {
+	if t == nil {
+		return limit
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if account == t.last && t.now().Sub(t.otherCame) > companyLasts {
+		return limit
+	}
+	return min(limit, turnItems*t.most(t.accounts[account]))
 }
 
 // giveBack gives n turns back, and on to who waits of the same account. That is enough for all of them to have one in the end, since an account of whom somebody waits has some at

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -406,6 +407,34 @@ func TestLongBatchTakesTurns(t *testing.T) {
 	natstest.Eventually(t, func() bool { return w.api.turns.inLine() == 1 || len(w.appender.entered) > 0 }, "the next one waits, or is at work")
 	if n := len(w.appender.entered); n > 0 {
 		t.Error("it is at work beside the batch")
+	}
+	close(w.appender.release)
+	allDone(w, answers, 3)
+}
+
+// Of a batch that has company fewer items are on their way at once, and as many as ever of one that has none.
+func TestBatchInCompany(t *testing.T) {
+	batch := "[" + strings.Repeat(`{"user_id":"x","module_id":null},`, 40)
+	for i := range 40 {
+		batch = strings.Replace(batch, `"x"`, `"u`+strconv.Itoa(i)+`"`, 1)
+	}
+	batch = strings.TrimSuffix(batch, ",") + "]"
+	w, send, answers := crowd(t, time.Hour)
+	items := func(n int) {
+		t.Helper()
+		for range n {
+			<-w.appender.entered
+		}
+	}
+	send("a", batchPath, batch)
+	items(40)
+	send("quiet", triggerPath, anyTrigger)
+	items(1)
+	send("b", batchPath, batch) // beside 3 turns of the others
+	items(turnItems * 2 * 3)
+	<-time.After(50 * time.Millisecond)
+	if n := len(w.appender.entered); n > 0 {
+		t.Errorf("%d more items are on their way", n)
 	}
 	close(w.appender.release)
 	allDone(w, answers, 3)
