@@ -60,7 +60,7 @@ const (
 	// turnBytes of a body take one turn: about as many items of a batch as make as much work as a request with one trigger does.
 	turnBytes = 1 << 10
 	// turnItems of a batch are on their way to the log at once for each turn that its account may have: that many come back from it in the same moment (deploy/LIMITS.md has what they do).
-	turnItems = 4
+	turnItems = 2
 	// dueAfter is the part of its patience after which a request gets a turn beyond the bound. Then more and more are at work, until nobody waits for that long: an account that sends
 	// more than the bound lets through is slower for that, and refused only when the log takes no more.
 	dueAfter = 10
