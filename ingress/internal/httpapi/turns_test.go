@@ -347,29 +347,30 @@ func TestNoTurnIsLost(t *testing.T) {
 	}
 }
 
-// crowd sends triggers that do not come back from the log before it is told.
-func crowd(t *testing.T, timeout time.Duration) (w *world, send func(account, path, body string), answers chan answer) {
+// crowd sends triggers that do not come back from the log before done, which waits for so many answers that are good, and for all turns to be back.
+func crowd(t *testing.T, timeout time.Duration) (w *world, send func(account, path, body string), done func(n int)) {
 	t.Helper()
 	w = newWorld(t, func(c *Config) { c.Turns, c.TurnTimeout = 1, timeout })
 	w.appender.entered, w.appender.release = make(chan struct{}, 100), make(chan struct{})
-	answers = make(chan answer, 100)
-	return w, func(account, path, body string) {
+	release := sync.OnceFunc(func() { close(w.appender.release) })
+	t.Cleanup(release)
+	answers := make(chan answer, 100)
+	send = func(account, path, body string) {
 		go func() {
 			answers <- answerOf(w, httpRequest(http.MethodPost, path, body, "Authorization", "JWT "+account+":trigger"))
 		}()
-	}, answers
-}
-
-// allDone waits for n answers, which are good, and for all turns to be back.
-func allDone(w *world, answers chan answer, n int) {
-	w.t.Helper()
-	for range n {
-		if a := <-answers; a.status != 200 {
-			w.t.Errorf("answer %d %s", a.status, a.body)
-		}
 	}
-	if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
-		w.t.Errorf("afterwards: %+v", w.api.turns)
+	return w, send, func(n int) {
+		t.Helper()
+		release()
+		for range n {
+			if a := <-answers; a.status != 200 {
+				t.Errorf("answer %d %s", a.status, a.body)
+			}
+		}
+		if w.api.turns.inHand != 0 || len(w.api.turns.accounts) != 0 {
+			t.Errorf("afterwards: %+v", w.api.turns)
+		}
 	}
 }
 
@@ -377,7 +378,7 @@ const anyTrigger = `{"user_id":"x","module_id":null}`
 
 // While another account sends, one that floods is at work with twice as many as that has in hand, and answered all the same.
 func TestFloodTakesTurns(t *testing.T) {
-	w, send, answers := crowd(t, time.Hour)
+	w, send, done := crowd(t, time.Hour)
 	send("quiet", triggerPath, anyTrigger)
 	<-w.appender.entered
 	for range 5 {
@@ -391,13 +392,12 @@ func TestFloodTakesTurns(t *testing.T) {
 	if n := len(w.appender.entered); n > 1 {
 		t.Errorf("%d of the flood are at work", n+1)
 	}
-	close(w.appender.release)
-	allDone(w, answers, 12)
+	done(12)
 }
 
 // A long batch is more than one request: while it is at work, nothing else of its account is, beside another one.
 func TestLongBatchTakesTurns(t *testing.T) {
-	w, send, answers := crowd(t, time.Hour)
+	w, send, done := crowd(t, time.Hour)
 	send("quiet", triggerPath, anyTrigger)
 	<-w.appender.entered
 	long := "[" + strings.Repeat(" ", companyCounts*turnBytes) + anyTrigger + "]"
@@ -408,8 +408,7 @@ func TestLongBatchTakesTurns(t *testing.T) {
 	if n := len(w.appender.entered); n > 0 {
 		t.Error("it is at work beside the batch")
 	}
-	close(w.appender.release)
-	allDone(w, answers, 3)
+	done(3)
 }
 
 // Of a batch that has company fewer items are on their way at once, and as many as ever of one that has none.
@@ -419,9 +418,10 @@ func TestBatchInCompany(t *testing.T) {
 		batch = strings.Replace(batch, `"x"`, `"u`+strconv.Itoa(i)+`"`, 1)
 	}
 	batch = strings.TrimSuffix(batch, ",") + "]"
-	w, send, answers := crowd(t, time.Hour)
+	w, send, done := crowd(t, time.Hour)
 	items := func(n int) {
 		t.Helper()
+		natstest.Eventually(t, func() bool { return len(w.appender.entered) >= n }, "so many are on their way")
 		for range n {
 			<-w.appender.entered
 		}
@@ -436,8 +436,7 @@ func TestBatchInCompany(t *testing.T) {
 	if n := len(w.appender.entered); n > 0 {
 		t.Errorf("%d more items are on their way", n)
 	}
-	close(w.appender.release)
-	allDone(w, answers, 3)
+	done(3)
 }
 
 // What a trigger's record takes into the log is what turns follow.
@@ -459,7 +458,7 @@ func TestTurnsAreToldOfTheLog(t *testing.T) {
 
 // One that waits too long is told so, while others are answered.
 func TestNoTurnInTime(t *testing.T) {
-	w, send, answers := crowd(t, time.Millisecond)
+	w, send, done := crowd(t, time.Millisecond)
 	for _, account := range []string{"quiet", "flood", "flood"} {
 		send(account, triggerPath, anyTrigger)
 		<-w.appender.entered
@@ -474,10 +473,5 @@ func TestNoTurnInTime(t *testing.T) {
 			t.Errorf("%g counted", n)
 		}
 	}
-	close(w.appender.release)
-	for range 3 {
-		if a := <-answers; a.status != 200 {
-			t.Errorf("answer %d %s", a.status, a.body)
-		}
-	}
+	done(3)
 }
