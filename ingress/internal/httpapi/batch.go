@@ -108,7 +108,9 @@ type batchResult struct {
 }
 
 func (a *API) newBatch(ctx context.Context, account string, trace tracing.Context, items int) *batch {
-	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: newLanes(a.turns.items(account, a.cfg.BatchParallel)),
+	lanes := newLanes(a.cfg.BatchParallel)
+	lanes.few(a.turns.items(account, a.cfg.BatchParallel), a.cfg.TurnTimeout/dueAfter)
+	return &batch{api: a, ctx: ctx, account: account, trace: trace, lanes: lanes,
 		results: make([]batchResult, items), held: make(map[string]bool)}
 }
 

@@ -1,11 +1,17 @@
 package httpapi
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // lanes let what concerns one user happen in its order, one thing after the other, while things of other users go on beside it.
 type lanes struct {
-	slots   chan struct{} // one for each thing in hand
+	slots   chan struct{} // one for each thing in hand, and for each that is kept back
 	working sync.WaitGroup
+
+	keptBack int
+	until    time.Time
 
 	mu      sync.Mutex
 	waiting map[string][]func() // by user for whom something is under way: what waits behind it
@@ -16,8 +22,19 @@ func newLanes(parallel int) *lanes {
 	return &lanes{slots: make(chan struct{}, parallel), waiting: make(map[string][]func())}
 }
 
-// send puts work on its way, or behind that of the same user. It waits for a slot.
+// few has at most n things in hand for a while, instead of parallel. It is to be called before anything is sent.
+func (l *lanes) few(n int, while time.Duration) {
+	l.keptBack, l.until = max(0, cap(l.slots)-n), time.Now().Add(while)
+	for range l.keptBack {
+		l.slots <- struct{}{}
+	}
+}
+
+// send puts work on its way, or behind that of the same user. It waits for a slot. One goroutine sends.
 func (l *lanes) send(user string, work func()) {
+	for ; l.keptBack > 0 && time.Now().After(l.until); l.keptBack-- {
+		<-l.slots
+	}
 	l.slots <- struct{}{}
 	l.mu.Lock()
 	defer l.mu.Unlock()

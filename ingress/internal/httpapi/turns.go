@@ -156,7 +156,7 @@ func (t *turns) alone(account string) bool {
 	return now.Sub(t.otherCame) > companyLasts
 }
 
-// items is how many items of a batch of account, which is at work, may be on their way at once: up to limit, and all of these if it is alone or nothing is bounded (nil).
+// items is how many items of a batch of account, which is at work, may be on their way at once in its first time (dueAfter): up to limit, and all of these if it is alone or nothing is bounded (nil).
 func (t *turns) items(account string, limit int) int {
 	if t == nil {
 		return limit

@@ -411,32 +411,40 @@ func TestLongBatchTakesTurns(t *testing.T) {
 	done(3)
 }
 
-// Of a batch that has company fewer items are on their way at once, and as many as ever of one that has none.
+// Of a batch that has company fewer items are on their way at once, but not if that takes long; of one that has none as many as ever.
 func TestBatchInCompany(t *testing.T) {
-	batch := "[" + strings.Repeat(`{"user_id":"x","module_id":null},`, 40)
-	for i := range 40 {
-		batch = strings.Replace(batch, `"x"`, `"u`+strconv.Itoa(i)+`"`, 1)
+	const items = 40
+	var list []string
+	for i := range items {
+		list = append(list, `{"user_id":"u`+strconv.Itoa(i)+`","module_id":null}`)
 	}
-	batch = strings.TrimSuffix(batch, ",") + "]"
-	w, send, done := crowd(t, time.Hour)
-	items := func(n int) {
-		t.Helper()
-		natstest.Eventually(t, func() bool { return len(w.appender.entered) >= n }, "so many are on their way")
-		for range n {
-			<-w.appender.entered
+	batch := "[" + strings.Join(list, ",") + "]"
+	turns := turnsOf(len(batch))
+	for _, patience := range []time.Duration{time.Hour, time.Nanosecond} {
+		w, send, done := crowd(t, patience)
+		onTheirWay := func(n int) {
+			t.Helper()
+			natstest.Eventually(t, func() bool { return len(w.appender.entered) >= n }, "so many items are on their way")
+			for range n {
+				<-w.appender.entered
+			}
 		}
+		send("a", batchPath, batch)
+		onTheirWay(items)
+		send("quiet", triggerPath, anyTrigger)
+		onTheirWay(1)
+		send("b", batchPath, batch)
+		few := turnItems * companyCounts * (turns + 1)
+		if patience < time.Second {
+			few = items
+		}
+		onTheirWay(few)
+		<-time.After(50 * time.Millisecond)
+		if n := len(w.appender.entered); n > 0 {
+			t.Errorf("%d more items are on their way", n)
+		}
+		done(3)
 	}
-	send("a", batchPath, batch)
-	items(40)
-	send("quiet", triggerPath, anyTrigger)
-	items(1)
-	send("b", batchPath, batch) // beside 3 turns of the others
-	items(turnItems * 2 * 3)
-	<-time.After(50 * time.Millisecond)
-	if n := len(w.appender.entered); n > 0 {
-		t.Errorf("%d more items are on their way", n)
-	}
-	done(3)
 }
 
 // What a trigger's record takes into the log is what turns follow.
