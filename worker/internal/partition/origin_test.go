@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,33 +45,84 @@ func TestEventsOfALostTailHalt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			px := r.srv.Proxy()
-			far := r.connect(px.URL())
-			r.append(users(2)...)
-			x := c.run(r, func(_ *Config, d *Deps) { d.Broker = far })
-			other := r.start(r.file())
-			kept := r.append(trigger("user-0", 1, 0))
-			other.reach(kept)
-			x.reach(kept)
-			backup := natstest.TakeBackup(t, r.broker.Conn, broker.TriggersStream(0))
-			px.Refuse(true)
-			px.Cut()
-			for i := range 10 {
-				r.append(trigger("user-0", 2+i, 0))
-			}
-			other.reach(r.last())
-			if err := other.drain(); err != nil {
-				t.Fatal(err)
-			}
+			x, heal := r.cutOffFromALoss(c.others, c.run)
 			before := len(r.emitted())
-			r.loseTail(backup, c.others)
 			c.goOn(x)
-			px.Refuse(false)
+			heal()
 			wantHalt(t, x.wait(), "followed from message")
 			if after := len(r.emitted()); after != before {
 				t.Errorf("%d events were added to those of lost messages", after-before)
 			}
 		})
+	}
+}
+
+// cutOffFromALoss begins a partition and cuts it off. Ten messages come, others emit what follows from them, and the log loses them; so many others come instead. Then heal lets the partition
+// see the broker again.
+func (r *rig) cutOffFromALoss(others int, begin func(r *rig, far func(*Config, *Deps)) *run) (x *run, heal func()) {
+	r.t.Helper()
+	px := r.srv.Proxy()
+	far := r.connect(px.URL())
+	r.append(users(2)...)
+	x = begin(r, func(_ *Config, d *Deps) { d.Broker = far })
+	other := r.start(r.file())
+	kept := r.append(trigger("user-0", 1, 0))
+	other.reach(kept)
+	x.reach(kept)
+	backup := natstest.TakeBackup(r.t, r.broker.Conn, broker.TriggersStream(0))
+	px.Refuse(true)
+	px.Cut()
+	for i := range 10 {
+		r.append(trigger("user-0", 2+i, 0))
+	}
+	other.reach(r.last())
+	if err := other.drain(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.loseTail(backup, others)
+	return x, func() { px.Refuse(false) }
+}
+
+// doubtful is a standby that has applied what came instead of the lost messages, and is in doubt about the events.
+func (r *rig) doubtful() (x *run, said *lines, kept uint64) {
+	r.t.Helper()
+	said = &lines{}
+	x, heal := r.cutOffFromALoss(10, func(r *rig, far func(*Config, *Deps)) *run {
+		return r.standby(r.file(), patient(said), far, func(c *Config, _ *Deps) { c.DrainTimeout = time.Second })
+	})
+	kept = x.Status().Applied
+	heal()
+	natstest.Eventually(r.t, func() bool { return x.Status().Applied == r.last() && said.count("in doubt") > 0 }, "it has applied the others, and doubts")
+	return x, said, kept
+}
+
+// Who drains in doubt about the events does not write down that what it derived is among them.
+func TestDrainingInDoubtAboutEvents(t *testing.T) {
+	r := newRig(t)
+	x, _, kept := r.doubtful()
+	if err := x.drain(); err != nil {
+		t.Fatal(err)
+	}
+	if s := x.Status(); s.CheckpointSeq > kept {
+		t.Errorf("the checkpoint is at %d, beyond %d", s.CheckpointSeq, kept)
+	}
+}
+
+// Who is in doubt about the events does not lead because nobody can read them.
+func TestLeadingInDoubtAboutEvents(t *testing.T) {
+	r := newRig(t)
+	x, said, _ := r.doubtful()
+	if err := r.broker.JS.DeleteStream(r.ctx(), broker.EventsStream(0)); err != nil {
+		t.Fatal(err)
+	}
+	x.Lead()
+	natstest.Eventually(t, func() bool {
+		failed := make(chan bool)
+		x.calls <- func(a *actor) { failed <- !a.role.again.IsZero() }
+		return <-failed || x.Serving()
+	}, "it has asked")
+	if x.Serving() || said.count("not in doubt") > 0 {
+		t.Error("it leads, or doubts no more, and nobody has read the events")
 	}
 }
 

@@ -110,13 +110,14 @@ func (a *actor) prove(wish uint64, now time.Time) {
 		return
 	}
 	r.reading = true
-	have, known := a.last.seq, a.reached
+	have, known, inDoubt := a.last.seq, a.reached, a.lookout.doubt.times > 0
 	a.spawn(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, a.cfg.BrokerTimeout)
 		defer cancel()
 		seq, err := a.deps.Broker.LastSeq(ctx, a.cfg.Partition)
-		if _, wrong := readPlace(ctx, a.deps.Broker, a.cfg.Partition, known); errors.As(wrong, new(*foreign)) { // events that cannot be read hold up nobody who asks
-			err = wrong
+		_, unread := readPlace(ctx, a.deps.Broker, a.cfg.Partition, known)
+		if inDoubt && unread != nil || errors.As(unread, new(*foreign)) { // without a doubt, events that cannot be read hold up nobody who asks
+			err = unread
 		}
 		r.proofs <- proof{wish, have, seq, err}
 	})
