@@ -268,9 +268,7 @@ func TestBackupThatIsTooSlow(t *testing.T) {
 	g := copies.restore(t)
 	c := g.start("c")
 	<-c.Ready()
-	for p, r := range g.inspect() {
-		if r.State != "halted" {
-			t.Errorf("partition %d is %s", p, r.State)
-		}
-	}
+	natstest.Eventually(t, func() bool {
+		return !slices.ContainsFunc(g.inspect(), func(r row) bool { return r.State != "halted" })
+	}, "every partition is halted")
 }
