@@ -106,8 +106,8 @@ staticcheck:
 govulncheck:
 	@deploy/tools/vulncheck
 
-race: # vetted already; without what only debuggers need, linking takes half as long
-	$(GO) test -race -shuffle=on -vet=off -ldflags=-w -p 3 ./...
+race:
+	@GO="$(GO)" deploy/tools/race
 
 tidy-diff:
 	$(GO) mod tidy -diff
