@@ -135,7 +135,7 @@ func (f *fleet) settled(mates ...*mate) {
 			total += n
 		}
 		return total == shares && (standbys == shares || len(mates) == 1 && standbys == 0)
-	}, "%d workers share the partitions", len(mates))
+	}, "%d workers share the partitions: %v", len(mates), f)
 }
 
 // servesAlone counts the worker's partitions; -1 if it leads one that is not its own or does not serve, if it has another that it does not follow, or if

@@ -61,6 +61,9 @@ func (f *fleet) inspect(args ...string) (rows []row) {
 	return page.Partitions
 }
 
+// String says how the partitions are, for a test that waits for something else.
+func (f *fleet) String() string { return fmt.Sprintf("%+v", f.inspect()) }
+
 // A partition that is paused is nobody's: its owner and its standby let go of it, in good order, and workers that come later, or come back, leave it
 // alone. Accepting goes on, and so do the others. A resume brings it back, with everything that waited.
 func TestPauseAndResume(t *testing.T) {

@@ -56,6 +56,18 @@ func TakeBackup(t testing.TB, conn *nats.Conn, stream string) Backup {
 	}
 }
 
+// LastSeq is the stream's last sequence when the backup began: what came later is not in it.
+func (b *Backup) LastSeq(t testing.TB) uint64 {
+	t.Helper()
+	var state struct {
+		LastSeq uint64 `json:"last_seq"`
+	}
+	if err := json.Unmarshal(b.State, &state); err != nil {
+		t.Fatalf("state is %s: %v", b.State, err)
+	}
+	return state.LastSeq
+}
+
 // Restore makes the stream anew from a backup; it must not be there.
 func (b Backup) Restore(t testing.TB, conn *nats.Conn) {
 	t.Helper()
