@@ -293,7 +293,7 @@ func TestBackupThatIsTooSlow(t *testing.T) {
 	}, "every partition is halted: %v", g)
 }
 
-// A bucket holds only the last value of a key, and a server copies what a bucket held when the copy began and still holds: the copy of one that is written to
+// A bucket holds only the last value of a key, and a server copies what the bucket held when the copy began, if it is still there: the copy of one that is written to
 // meanwhile lacks the key that was written. The procedure has no such copy.
 func TestBackupOfBucketInUse(t *testing.T) {
 	t.Parallel()
