@@ -356,7 +356,7 @@ func (f *fleet) emitted(p int) (events []string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
+	for seq := max(stream.CachedInfo().State.FirstSeq, 1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
 		msg, err := stream.GetMsg(f.ctx(), seq)
 		if err != nil {
 			f.t.Fatal(err)

@@ -27,6 +27,8 @@ type Config struct {
 	Margin    uint64 // sequences that are left out beyond the highest one seen
 	Seen      uint64 // a sequence that the operator knows of; 0 = none
 	Who       string // decides
+
+	EventsLost bool // EVENTS-p may lack events that followed before the base was made: nobody will ever get them
 }
 
 // Deps is what Run works with. Broker is mandatory.
@@ -44,7 +46,8 @@ type Report struct {
 	Seen   uint64 // the highest position that anybody has seen
 	Ended  uint64 // where it ends now
 	Events uint64 // the last event that log and EVENTS agree on
-	Marked uint64 // the last event in EVENTS before, if that was beyond Events; 0: no message was put there
+	Marked uint64 // the last event in EVENTS before, if that was beyond Events, or of another log; 0: it was not
+	Lost   uint64 // events before Events that EVENTS lacks and nobody will ever get
 	Aside  string // where the file was put; empty: it fits, or there is none
 	Gone   int    // snapshots taken off the list
 }
@@ -62,9 +65,11 @@ type run struct {
 	report Report
 	word   uint64            // the order by which the partition is this run's
 	first  uint64            // where the log begins
-	end    uint64            // of EVENTS-p, when it was compared
 	file   *store.Checkpoint // of this log; nil: there is none
 	fits   fitness           // of the file
+
+	markAfter uint64 // the last sequence of EVENTS-p when it was compared
+	markTo    uint64 // the sequence up to which messages are to say there at which number events go on; 0: none is
 
 	shelf     *snapshot.Shelf  // restores into the scratch file
 	snapshots []snapshot.Entry // that fit, newest first

@@ -26,19 +26,18 @@ func (r *run) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if end == nil {
-		r.report.Events = 0
-		if d.base > 0 {
-			return fmt.Errorf("%s is empty, and the base was made when it held %d events: restore it", broker.EventsStream(r.Partition), d.base)
+	var number uint64 // 0: there is none
+	if end != nil {
+		if _, number, err = numbers(end); err != nil {
+			return err
 		}
-		return nil
-	}
-	_, number, err := numbers(end)
-	if err != nil {
-		return err
 	}
 	if number < d.base {
-		return fmt.Errorf("%s lost events: it ends at event %d, and the base was made when it held %d: restore it", broker.EventsStream(r.Partition), number, d.base)
+		return r.goWithout(ctx, number, d)
+	}
+	if end == nil {
+		r.report.Events = 0
+		return nil
 	}
 	agreed, err := r.agree(ctx, d, end)
 	if err != nil {
@@ -51,8 +50,27 @@ func (r *run) compare(ctx context.Context) error {
 		return err
 	}
 	if agreed < number || err != nil {
-		r.report.Marked, r.end = number, end.Sequence
+		r.report.Marked, r.markAfter, r.markTo = number, end.Sequence, end.Sequence+1
 	}
+	return nil
+}
+
+// goWithout lets events go on after those that the base was made with, although EVENTS-p does not hold them all any more: somebody purged it, or it lost its end.
+// Nothing derives them again.
+func (r *run) goWithout(ctx context.Context, number uint64, d *derived) error {
+	name := broker.EventsStream(r.Partition)
+	what := fmt.Sprintf("%s lost events: it ends at event %d, and the base was made when it held %d", name, number, d.base)
+	if !r.EventsLost {
+		return fmt.Errorf("%s: restore it; or, if it cannot be, go on without events %d to %d, which those who have not read them will never get: -events-lost", what, number+1, d.base)
+	}
+	stream, err := r.Broker.JS.Stream(ctx, name) // which asks the leader
+	if err != nil {
+		return err
+	}
+	r.Say("%s; those who have not read events %d to %d will never get them", what, number+1, d.base)
+	r.report.Events, r.report.Lost = d.base, d.base-number
+	r.markAfter = stream.CachedInfo().State.LastSeq
+	r.markTo = max(r.markAfter+1, d.baseSeq) // a worker looks for that, too
 	return nil
 }
 
@@ -133,28 +151,30 @@ func eventsOf(msg *jetstream.RawStreamMsg) (events []json.RawMessage, err error)
 	return events, nil
 }
 
-// mark puts a message without events into EVENTS-p if that goes on beyond what the log leads to. It says at which number events go on. It comes after fill:
-// once it is there nobody sees any more which positions followed by events are lost.
+// mark puts a message without events into EVENTS-p if that goes on beyond what the log leads to, or lacks what the base was made with. It says at which number events go
+// on. It comes after fill: once it is there nobody sees any more which positions followed by events are lost.
 func (r *run) mark(ctx context.Context) error {
-	if r.report.Marked == 0 {
+	if r.markTo == 0 {
 		return nil
 	}
 	if err := r.mine(ctx); err != nil {
 		return err
 	}
-	number, after := r.report.Events, r.end
-	text := strconv.FormatUint(number, 10)
-	msg := &nats.Msg{Subject: broker.EventsSubject(r.Partition), Data: []byte("[]"), Header: nats.Header{
-		partition.HeaderFirstEvent:      []string{text},
-		partition.HeaderLastEvent:       []string{text},
-		"Content-Type":                  []string{"application/cloudevents-batch+json"},
-		jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(r.Partition)},
-		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(after, 10)},
-	}}
-	ack, err := r.Broker.JS.PublishMsg(ctx, msg)
-	if err != nil {
-		return fmt.Errorf("mark where events go on: %w", err)
+	text := strconv.FormatUint(r.report.Events, 10)
+	for r.markAfter < r.markTo {
+		msg := &nats.Msg{Subject: broker.EventsSubject(r.Partition), Data: []byte("[]"), Header: nats.Header{
+			partition.HeaderFirstEvent:      []string{text},
+			partition.HeaderLastEvent:       []string{text},
+			"Content-Type":                  []string{"application/cloudevents-batch+json"},
+			jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(r.Partition)},
+			jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(r.markAfter, 10)},
+		}}
+		ack, err := r.Broker.JS.PublishMsg(ctx, msg)
+		if err != nil {
+			return fmt.Errorf("mark where events go on: %w", err)
+		}
+		r.markAfter = ack.Sequence
 	}
-	r.Say("message %d of %s says that events go on after %d", ack.Sequence, broker.EventsStream(r.Partition), number)
+	r.Say("message %d of %s says that events go on after %s", r.markAfter, broker.EventsStream(r.Partition), text)
 	return nil
 }

@@ -67,14 +67,14 @@ func (r *run) lookAtSnapshots(ctx context.Context) error {
 	return nil
 }
 
-// lay puts what the replay begins with into the scratch file: the file, or the newest snapshot that fits and can be read. Without any the scratch file is
-// not there, and the log must have its beginning.
+// lay puts what the replay begins with into the scratch file: what stands furthest of the file and the snapshots that fit and can be read, because a worker may
+// begin with it, and EVENTS-p must hold what it was made with. Without any the scratch file is not there, and the log must have its beginning.
 func (r *run) lay(ctx context.Context, scratch string) error {
-	if r.file != nil && r.fits == whole {
-		r.Say("replaying from the file")
-		return copyFile(r.Path, scratch)
-	}
+	file := r.file != nil && r.fits == whole
 	for _, e := range r.snapshots {
+		if file && r.file.Seq >= e.Seq {
+			break
+		}
 		err := r.shelf.Restore(ctx, e)
 		if err == nil {
 			r.Say("replaying from the snapshot at %d", e.Seq)
@@ -84,6 +84,10 @@ func (r *run) lay(ctx context.Context, scratch string) error {
 			return err
 		}
 		r.Say("%v", err)
+	}
+	if file {
+		r.Say("replaying from the file")
+		return copyFile(r.Path, scratch)
 	}
 	if r.first > 1 {
 		return errNoBase
