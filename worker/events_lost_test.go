@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,5 +72,45 @@ func TestAdoptWithoutLostEvents(t *testing.T) {
 			a.drain()
 			f.settled(f.start("a")) // its file fits now
 		})
+	}
+}
+
+// A worker may begin with a snapshot although its file fits: what is adopted has what the further one of the two was made with.
+func TestAdoptBeginsWithWhatStandsFurthest(t *testing.T) {
+	f := newFleet(t)
+	f.change = func(c *Config) { often(c); c.RestoreSpares = 1 }
+	a := f.start("a")
+	f.settled(a)
+	f.sendRange(1, 20)
+	f.inFile(a)
+	a.drain()
+	dir := filepath.Join(f.dir, "old")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.dir, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	a = f.start("a")
+	f.sendRange(21, 40)
+	f.inFile(a)
+	natstest.Eventually(t, func() bool { r := f.inspect()[torn]; return r.SnapshotSeq == r.Last }, "there is a snapshot of all of it: %v", f)
+	a.drain()
+	known := len(f.emitted(torn))
+	stream, err := f.broker.JS.Stream(f.ctx(), broker.EventsStream(torn))
+	if err == nil {
+		err = stream.Purge(f.ctx())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.typed(0, "pause", "-partition", fmt.Sprint(torn))
+	out, _ := f.typed(0, "adopt", "-partition", fmt.Sprint(torn), "-data-dir", dir, "-margin", "5", "-events-lost")
+	if !strings.Contains(out, "replaying from the snapshot") || !strings.Contains(out, fmt.Sprintf("go on after %d", known)) {
+		t.Errorf("adopt says\n%s", out)
+	}
+	old := f.start("old")
+	f.settled(old)
+	f.sendRange(41, 50)
+	f.inFile(old)
+	if diff := cmp.Diff(f.reference(torn, f.last(torn))[known:], f.emitted(torn)); diff != "" {
+		t.Errorf("events are not those after the lost ones (-want +got):\n%.3000s", diff)
 	}
 }
