@@ -42,8 +42,13 @@ type duty struct {
 	owed  time.Duration
 }
 
-// minRest is the shortest that is worth it.
-const minRest = 2 * time.Millisecond
+const (
+	// minRest is the shortest that is worth it.
+	minRest = 2 * time.Millisecond
+	// maxPiece is the most that counts as work between two rests, of which each piece takes some milliseconds: what took longer waited for a disk, and
+	// would be rested for several times over, while other partitions wait for their turn.
+	maxPiece = 50 * time.Millisecond
+)
 
 func newDuty(ctx context.Context, share float64, hurry func() bool) *duty {
 	return &duty{ctx: ctx, share: share, hurry: hurry, since: time.Now()}
@@ -54,17 +59,22 @@ func (d *duty) rest() error {
 	if d == nil {
 		return nil
 	}
-	d.owed += time.Duration(float64(time.Since(d.since)) * (1 - d.share) / d.share)
-	d.since = time.Now()
-	if d.hurry != nil && d.hurry() {
-		d.owed = 0
-	}
+	d.worked()
 	if d.owed < minRest {
 		return d.ctx.Err()
 	}
 	err := sleep(d.ctx, d.owed)
 	d.owed, d.since = 0, time.Now()
 	return err
+}
+
+// worked notes a piece of work, and what rest is owed for it.
+func (d *duty) worked() {
+	d.owed += time.Duration(float64(min(time.Since(d.since), maxPiece)) * (1 - d.share) / d.share)
+	d.since = time.Now()
+	if d.hurry != nil && d.hurry() {
+		d.owed = 0
+	}
 }
 
 // waited says that what went on since begun was others' work.
