@@ -29,6 +29,15 @@ func (b *Broker) Extent(ctx context.Context, p int) (first, last uint64, err err
 	return log.First, log.Last, err
 }
 
+// EventsEnd asks the stream's leader for the last sequence of EVENTS-p. If the stream was purged there is no message of that sequence any more.
+func (b *Broker) EventsEnd(ctx context.Context, p int) (uint64, error) {
+	info, err := b.info(ctx, EventsStream(p))
+	if err != nil {
+		return 0, fmt.Errorf("read end of %s: %w", EventsStream(p), err)
+	}
+	return info.State.LastSeq, nil
+}
+
 // Trim drops what is before seq from TRIGGERS-p; the message at seq stays, and must be there. It is an unfiltered purge, the only one that does
 // not load the log's blocks under the lock that appends need. What is trimmed already is left alone.
 func (b *Broker) Trim(ctx context.Context, p int, seq uint64) error {

@@ -28,7 +28,7 @@ type Config struct {
 	Seen      uint64 // a sequence that the operator knows of; 0 = none
 	Who       string // decides
 
-	EventsLost bool // EVENTS-p may lack events that followed before the base was made: nobody will ever get them
+	EventsLost bool // go on without events that EVENTS-p lacks and that nothing can derive again
 }
 
 // Deps is what Run works with. Broker is mandatory.
@@ -47,7 +47,7 @@ type Report struct {
 	Ended  uint64 // where it ends now
 	Events uint64 // the last event that log and EVENTS agree on
 	Marked uint64 // the last event in EVENTS before, if that was beyond Events, or of another log; 0: it was not
-	Lost   uint64 // events before Events that EVENTS lacks and nobody will ever get
+	Lost   uint64 // events before Events that EVENTS lacks and that are not derived again
 	Aside  string // where the file was put; empty: it fits, or there is none
 	Gone   int    // snapshots taken off the list
 }
@@ -68,12 +68,12 @@ type run struct {
 	file   *store.Checkpoint // of this log; nil: there is none
 	fits   fitness           // of the file
 
-	markAfter uint64 // the last sequence of EVENTS-p when it was compared
-	markTo    uint64 // the sequence up to which messages are to say there at which number events go on; 0: none is
+	events end    // of EVENTS-p
+	markTo uint64 // the sequence up to which messages are to say in EVENTS-p at which number events go on; 0: none is
 
-	shelf     *snapshot.Shelf  // restores into the scratch file
-	snapshots []snapshot.Entry // that fit, newest first
-	cut       map[string]bool  // objects of those that do not
+	shelf     *snapshot.Shelf // restores into the scratch file
+	snapshots []fitted        // of this log, newest first
+	cut       map[string]bool // objects of those that reflect what is lost
 }
 
 // Run adopts the log of one partition. See the package's comment.
@@ -184,6 +184,9 @@ func (r *run) look(ctx context.Context) error {
 	if r.Seen != 0 {
 		r.see(r.Seen, "the operator knows of a message")
 	}
+	if err := r.lookAtEvents(ctx); err != nil {
+		return err
+	}
 	if err := r.lookAtFile(ctx); err != nil {
 		return err
 	}
@@ -217,7 +220,7 @@ func (r *run) lookAtFile(ctx context.Context) error {
 	}
 	r.file = &c
 	r.see(c.Seq, "the file stands")
-	r.fits, err = r.fit(ctx, c.Identity)
+	r.fits, err = r.fit(ctx, c.Identity, c.Head.Events, c.EmittedSeq)
 	return err
 }
 
@@ -232,7 +235,7 @@ func (r *run) clear(ctx context.Context) error {
 			return fmt.Errorf("put file aside: %w", err)
 		}
 		r.report.Aside = aside
-		r.Say("the file reflects messages that are lost; it was put aside as %s", aside)
+		r.Say("the file reflects what is lost; it was put aside as %s", aside)
 	}
 	if len(r.cut) == 0 {
 		return nil
@@ -242,7 +245,7 @@ func (r *run) clear(ctx context.Context) error {
 		return err
 	}
 	r.report.Gone = gone
-	r.Say("%d snapshots reflect messages that are lost; they were taken off the list", gone)
+	r.Say("%d snapshots reflect what is lost; they were taken off the list", gone)
 	return nil
 }
 

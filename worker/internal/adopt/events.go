@@ -16,61 +16,53 @@ import (
 	"github.com/triggerd/triggerd/worker/internal/partition"
 )
 
+// end is where EVENTS-p ends.
+type end struct {
+	msg         *jetstream.RawStreamMsg // its last message; nil: there is none
+	seq, number uint64                  // of that, and of the last event
+	last        uint64                  // the stream's last sequence: that of a message that was purged, perhaps
+}
+
+func (r *run) lookAtEvents(ctx context.Context) (err error) {
+	e := &r.events
+	if e.last, err = r.Broker.EventsEnd(ctx, r.Partition); err != nil {
+		return err
+	}
+	if e.msg, err = r.Broker.LastEvents(ctx, r.Partition); err != nil || e.msg == nil {
+		return err
+	}
+	e.seq, e.last = e.msg.Sequence, max(e.last, e.msg.Sequence)
+	_, e.number, err = numbers(e.msg)
+	return err
+}
+
 // compare finds up to where log and EVENTS-p agree, and on the way what positions were seen.
 func (r *run) compare(ctx context.Context) error {
 	d, err := r.replay(ctx)
 	if err != nil {
 		return err
 	}
-	end, err := r.Broker.LastEvents(ctx, r.Partition)
-	if err != nil {
-		return err
-	}
-	var number uint64 // 0: there is none
-	if end != nil {
-		if _, number, err = numbers(end); err != nil {
+	name, e := broker.EventsStream(r.Partition), &r.events
+	switch {
+	case e.number < d.base: // as the operator wants it
+		r.report.Events, r.report.Lost = d.base, d.base-e.number
+		r.Say("%s ends at event %d; those who have not read events %d to %d will never get them", name, e.number, e.number+1, d.base)
+	case e.msg != nil:
+		if r.report.Events, err = r.agree(ctx, d, e.msg); err != nil {
 			return err
 		}
+		r.Say("the log leads to event %d, %s holds up to %d, and they agree up to %d", d.last(), name, e.number, r.report.Events)
+		err = partition.VerifyEvents(ctx, r.Broker, r.Partition, e.msg) // the same event may have followed from another message, which workers do not believe
+		if err != nil && !errors.Is(err, partition.ErrNotOfThisLog) {
+			return err
+		}
+		if r.report.Events < e.number || err != nil {
+			r.report.Marked = e.number
+		}
 	}
-	if number < d.base {
-		return r.goWithout(ctx, number, d)
+	if r.markTo > 0 || r.report.Marked > 0 || e.last > e.seq { // a message must follow the last one that there ever was
+		r.markTo = max(r.markTo, e.last+1)
 	}
-	if end == nil {
-		r.report.Events = 0
-		return nil
-	}
-	agreed, err := r.agree(ctx, d, end)
-	if err != nil {
-		return err
-	}
-	r.report.Events = agreed
-	r.Say("the log leads to event %d, %s holds up to %d, and they agree up to %d", d.last(), broker.EventsStream(r.Partition), number, agreed)
-	err = partition.VerifyEvents(ctx, r.Broker, r.Partition, end) // the same event may have followed from another message, which workers do not believe
-	if err != nil && !errors.Is(err, partition.ErrNotOfThisLog) {
-		return err
-	}
-	if agreed < number || err != nil {
-		r.report.Marked, r.markAfter, r.markTo = number, end.Sequence, end.Sequence+1
-	}
-	return nil
-}
-
-// goWithout lets events go on after those that the base was made with, although EVENTS-p does not hold them all any more: somebody purged it, or it lost its end.
-// Nothing derives them again.
-func (r *run) goWithout(ctx context.Context, number uint64, d *derived) error {
-	name := broker.EventsStream(r.Partition)
-	what := fmt.Sprintf("%s lost events: it ends at event %d, and the base was made when it held %d", name, number, d.base)
-	if !r.EventsLost {
-		return fmt.Errorf("%s: restore it; or, if it cannot be, go on without events %d to %d, which those who have not read them will never get: -events-lost", what, number+1, d.base)
-	}
-	stream, err := r.Broker.JS.Stream(ctx, name) // which asks the leader
-	if err != nil {
-		return err
-	}
-	r.Say("%s; those who have not read events %d to %d will never get them", what, number+1, d.base)
-	r.report.Events, r.report.Lost = d.base, d.base-number
-	r.markAfter = stream.CachedInfo().State.LastSeq
-	r.markTo = max(r.markAfter+1, d.baseSeq) // a worker looks for that, too
 	return nil
 }
 
@@ -91,7 +83,7 @@ func (r *run) agree(ctx context.Context, d *derived, msg *jetstream.RawStreamMsg
 			return 0, err
 		}
 		if len(events) == 0 && last <= d.last() { // where an earlier adoption agreed
-			return last, nil
+			return max(d.base, last), nil
 		}
 		for i := len(events) - 1; i >= 0; i-- {
 			if number := first + uint64(i); d.is(number, events[i]) {
@@ -151,30 +143,42 @@ func eventsOf(msg *jetstream.RawStreamMsg) (events []json.RawMessage, err error)
 	return events, nil
 }
 
-// mark puts a message without events into EVENTS-p if that goes on beyond what the log leads to, or lacks what the base was made with. It says at which number events go
-// on. It comes after fill: once it is there nobody sees any more which positions followed by events are lost.
+// mustMine is after how many messages to see again whether the partition still is this run's.
+const mustMine = 256
+
+// mark puts a message without events into EVENTS-p if that goes on beyond what the log leads to, or lacks something: it says at which number events go on. There are as
+// many of them as it takes to reach the sequence that what there is to begin with knows; all but the last one say what EVENTS-p held, so that a run which
+// was killed can be repeated. It comes after fill: once they are there nobody sees any more which positions followed by events are lost.
 func (r *run) mark(ctx context.Context) error {
-	if r.markTo == 0 {
-		return nil
+	if n := r.markTo - min(r.markTo, r.events.last); n > 1 {
+		r.Say("putting %d messages into %s, up to the sequence that it had", n, broker.EventsStream(r.Partition))
 	}
-	if err := r.mine(ctx); err != nil {
-		return err
-	}
-	text := strconv.FormatUint(r.report.Events, 10)
-	for r.markAfter < r.markTo {
+	for at, n := r.events.last, 0; at < r.markTo; n++ {
+		if n%mustMine == 0 {
+			if err := r.mine(ctx); err != nil {
+				return err
+			}
+		}
+		number := r.report.Events
+		if at+1 < r.markTo {
+			number -= r.report.Lost
+		}
+		text := strconv.FormatUint(number, 10)
 		msg := &nats.Msg{Subject: broker.EventsSubject(r.Partition), Data: []byte("[]"), Header: nats.Header{
 			partition.HeaderFirstEvent:      []string{text},
 			partition.HeaderLastEvent:       []string{text},
 			"Content-Type":                  []string{"application/cloudevents-batch+json"},
 			jetstream.ExpectedStreamHeader:  []string{broker.EventsStream(r.Partition)},
-			jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(r.markAfter, 10)},
+			jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(at, 10)},
 		}}
 		ack, err := r.Broker.JS.PublishMsg(ctx, msg)
 		if err != nil {
 			return fmt.Errorf("mark where events go on: %w", err)
 		}
-		r.markAfter = ack.Sequence
+		at = ack.Sequence
 	}
-	r.Say("message %d of %s says that events go on after %s", r.markAfter, broker.EventsStream(r.Partition), text)
+	if r.markTo > 0 {
+		r.Say("message %d of %s says that events go on after %d", r.markTo, broker.EventsStream(r.Partition), r.report.Events)
+	}
 	return nil
 }

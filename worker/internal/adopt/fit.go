@@ -8,21 +8,29 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/triggerd/triggerd/shared/broker"
 	"github.com/triggerd/triggerd/worker/internal/snapshot"
 	"github.com/triggerd/triggerd/worker/internal/store"
 )
 
-// fitness is how a checkpoint stands to the log.
+// fitness is how a checkpoint stands to the log, and to EVENTS-p.
 type fitness int
 
 const (
 	lost  fitness = iota // it reflects messages that are no more
 	old                  // its message was trimmed away, so that nothing can be told, or begun with
-	whole                // its message is there
+	ahead                // its message is there; it was made with events that EVENTS-p lacks, so whoever goes on from it does not derive them
+	whole                // its message is there, and its events are
 )
 
-// fit compares the message that a checkpoint stands at with the log.
-func (r *run) fit(ctx context.Context, id store.Identity) (fitness, error) {
+// fitted is a snapshot and how it stands.
+type fitted struct {
+	snapshot.Entry
+	fits fitness
+}
+
+// fit compares what a checkpoint was made with with what there is: the message that it stands at, and its last event and a sequence of EVENTS-p not before it.
+func (r *run) fit(ctx context.Context, id store.Identity, number, seq uint64) (fitness, error) {
 	if id.Seq > r.report.Found {
 		return lost, nil
 	}
@@ -35,13 +43,15 @@ func (r *run) fit(ctx context.Context, id store.Identity) (fitness, error) {
 		return lost, fmt.Errorf("message %d is within the log, and the broker cannot read it: %w: try again", id.Seq, err)
 	case err != nil:
 		return lost, err
-	case msg.Time.UnixNano() == id.Time && xxhash.Sum64(msg.Data) == id.Hash:
-		return whole, nil
+	case msg.Time.UnixNano() != id.Time || xxhash.Sum64(msg.Data) != id.Hash:
+		return lost, nil
+	case number > r.events.number || seq > r.events.seq:
+		return ahead, nil
 	}
-	return lost, nil
+	return whole, nil
 }
 
-// lookAtSnapshots finds the newest one that fits, and those that do not. Those of another log do no harm.
+// lookAtSnapshots finds those of this log. Those of another log do no harm.
 func (r *run) lookAtSnapshots(ctx context.Context) error {
 	r.shelf = snapshot.New(snapshot.Config{}, snapshot.Deps{Broker: r.Broker}).Of(r.Partition, r.Path+scratchSuffix)
 	entries, err := r.shelf.List(ctx)
@@ -54,46 +64,94 @@ func (r *run) lookAtSnapshots(ctx context.Context) error {
 			continue
 		}
 		r.see(e.Seq, "a snapshot stands")
-		fitness, err := r.fit(ctx, e.Identity)
-		switch {
-		case err != nil:
+		fits, err := r.fit(ctx, e.Identity, e.Events, e.EmittedSeq)
+		if err != nil {
 			return err
-		case fitness == lost:
-			r.cut[e.Object] = true
-		case fitness == whole:
-			r.snapshots = append(r.snapshots, e)
 		}
+		r.snapshots = append(r.snapshots, fitted{e, fits})
+		r.cut[e.Object] = fits == lost
 	}
 	return nil
 }
 
-// lay puts what the replay begins with into the scratch file: what stands furthest of the file and the snapshots that fit and can be read, because a worker may
-// begin with it, and EVENTS-p must hold what it was made with. Without any the scratch file is not there, and the log must have its beginning.
+// lay puts what the replay begins with into the scratch file: what stands furthest of the file and the snapshots that are whole and can be read. Without any the
+// scratch file is not there, and the log must have its beginning. Then what is ahead has to go: a worker would begin with it. If nothing will do but what is ahead
+// it says so, or begins with that if the operator wants it.
 func (r *run) lay(ctx context.Context, scratch string) error {
-	file := r.file != nil && r.fits == whole
+	found, err := r.layOf(ctx, whole, scratch)
+	if err != nil {
+		return err
+	}
+	if found || r.first <= 1 {
+		if !found {
+			r.Say("replaying from the first message")
+		}
+		r.leave(ahead)
+		return nil
+	}
+	number, seq := r.furthest()
+	switch {
+	case seq == 0:
+		return errNoBase
+	case !r.EventsLost:
+		return fmt.Errorf("%s ends at event %d (message %d), and whatever there is to begin with was made with more, up to event %d (message %d): restore it; or, if it cannot be, "+
+			"go on without what it lacks, which those who have not read it will never get: -events-lost", broker.EventsStream(r.Partition), r.events.number, r.events.seq, number, seq)
+	}
+	if found, err = r.layOf(ctx, ahead, scratch); err == nil && !found {
+		err = errNoBase
+	}
+	r.markTo = seq
+	return err
+}
+
+// layOf is lay with what stands in one way to log and events.
+func (r *run) layOf(ctx context.Context, fits fitness, scratch string) (found bool, err error) {
+	file := r.file != nil && r.fits == fits
 	for _, e := range r.snapshots {
+		if e.fits != fits {
+			continue
+		}
 		if file && r.file.Seq >= e.Seq {
 			break
 		}
-		err := r.shelf.Restore(ctx, e)
+		err := r.shelf.Restore(ctx, e.Entry)
 		if err == nil {
 			r.Say("replaying from the snapshot at %d", e.Seq)
-			return nil
+			return true, nil
 		}
 		if !errors.Is(err, snapshot.ErrDamaged) {
-			return err
+			return false, err
 		}
 		r.Say("%v", err)
 	}
 	if file {
 		r.Say("replaying from the file")
-		return copyFile(r.Path, scratch)
+		return true, copyFile(r.Path, scratch)
 	}
-	if r.first > 1 {
-		return errNoBase
+	return false, nil
+}
+
+// furthest is what EVENTS-p must hold for whatever is ahead.
+func (r *run) furthest() (number, seq uint64) {
+	if r.file != nil && r.fits == ahead {
+		number, seq = r.file.Head.Events, r.file.EmittedSeq
 	}
-	r.Say("replaying from the first message")
-	return nil
+	for _, e := range r.snapshots {
+		if e.fits == ahead {
+			number, seq = max(number, e.Events), max(seq, e.EmittedSeq)
+		}
+	}
+	return number, seq
+}
+
+// leave has what stands in one way count as lost.
+func (r *run) leave(fits fitness) {
+	if r.file != nil && r.fits == fits {
+		r.fits = lost
+	}
+	for _, e := range r.snapshots {
+		r.cut[e.Object] = r.cut[e.Object] || e.fits == fits
+	}
 }
 
 var errNoBase = errors.New("nothing to begin with: neither the file nor a snapshot fits, and the log does not begin with its first message: " +

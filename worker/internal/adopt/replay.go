@@ -25,9 +25,8 @@ const maxUsers = 50_000
 
 // derived are the events that the log leads to: hashes of those after the base.
 type derived struct {
-	base    uint64 // number of the last event before
-	baseSeq uint64 // a sequence of EVENTS-p that it had reached by then
-	hashes  []uint64
+	base   uint64 // number of the last event before
+	hashes []uint64
 }
 
 func (d *derived) last() uint64 { return d.base + uint64(len(d.hashes)) }
@@ -56,7 +55,7 @@ func (r *run) replay(ctx context.Context) (*derived, error) {
 	}
 	defer st.Close()
 	c, _ := st.Last()
-	d := &derived{base: c.Head.Events, baseSeq: c.EmittedSeq}
+	d := &derived{base: c.Head.Events}
 	return d, r.apply(ctx, st, c, d)
 }
 

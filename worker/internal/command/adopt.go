@@ -33,7 +33,7 @@ func (a *adoption) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&a.dataDir, "data-dir", ".data", "`directory` of a worker's files; an empty one will do if the log has its beginning")
 	fs.Uint64Var(&a.margin, "margin", adopt.DefaultMargin, "`number` of sequences to leave out beyond the highest one that was seen, for those that were handed out and seen nowhere")
 	fs.Uint64Var(&a.seen, "seen", 0, "highest `sequence` that is known from elsewhere, as from the id of a trigger; 0: none")
-	fs.BoolVar(&a.eventsLost, "events-lost", false, "go on although EVENTS lacks events that followed before the file or snapshot was made: whoever has not read them will never get them")
+	fs.BoolVar(&a.eventsLost, "events-lost", false, "go on without events that EVENTS lacks and that nothing can derive again: whoever has not read them will never get them")
 	fs.StringVar(&a.who, "who", operator.Who(), "`name` of whoever decides, for others to read")
 }
 

@@ -144,6 +144,14 @@ func (a *actor) checkOnce(ctx context.Context) error {
 	if ok && (end.number < c.Head.Events || end.seq < c.EmittedSeq) {
 		return eventsLost(p, end, place{number: c.Head.Events, seq: c.EmittedSeq})
 	}
+	if end.seq == 0 { // empty; if it was not always, nothing can be put where it began
+		switch seq, err := b.EventsEnd(ctx, p); {
+		case err != nil:
+			return err
+		case seq > 0:
+			return eventsLost(p, end, place{number: c.Head.Events, seq: seq})
+		}
+	}
 	last, err := b.LastSeq(ctx, p) // after the events: everything that led to them is in the log up to here
 	if err != nil {
 		return err

@@ -117,6 +117,7 @@ func TestEventsBehindTheCheckpointHalt(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantHalt(t, r.start(file).wait(), "lost events")
+	wantHalt(t, r.start(r.file()).wait(), "lost events") // nothing can be put where it began
 }
 
 // forgeEvents writes a message that claims to carry the events first to last.

@@ -92,5 +92,5 @@ func eventsLost(p int, found, want place) error {
 	return &foreign{what: fmt.Sprintf("%s lost events: it ends at event %d (message %d), acknowledged was event %d (message %d)",
 		broker.EventsStream(p), found.number, found.seq, want.number, want.seq),
 		do: doNotDelete + "restore the stream (deploy/BACKUP.md), its readers have seen events that are not in it any more" + thenResume +
-			"; or go on without them: worker pause " + thisOne + ", then worker adopt " + thisOne + " -data-dir that of this worker -events-lost"}
+			"; or go on with what is there: worker pause " + thisOne + ", then worker adopt " + thisOne + " -margin 0 -data-dir that of this worker"}
 }
