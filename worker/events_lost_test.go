@@ -57,12 +57,16 @@ func TestAdoptDerivesLostEventsAgain(t *testing.T) {
 			f.sendRange(1, 20)
 			f.inFile(a, b)
 			early := natstest.TakeBackup(t, f.broker.Conn, broker.EventsStream(torn))
-			f.sendRange(21, 40)
+			for n := uint64(21); n <= 40; n++ { // many messages of few events
+				f.send(torn, n)
+				natstest.Eventually(t, func() bool { r := f.inspect()[torn]; return r.Applied == f.last(torn) && r.Emitted == r.Events }, "all is emitted: %v", f)
+			}
 			f.inFile(a, b)
 			a.drain()
 			b.drain()
 			lose(f, early)
 			f.sendRange(41, 60)
+			f.change = func(c *Config) { c.EmitEvery = 300 * time.Millisecond } // few of many
 			a = f.start("a")
 			f.halted(1)
 			if out, _ := f.adopts(0, filepath.Join(f.dir, "a")); !strings.Contains(out, "replaying from the first message") || !strings.Contains(out, "put aside") {
@@ -74,7 +78,7 @@ func TestAdoptDerivesLostEventsAgain(t *testing.T) {
 			if diff := cmp.Diff(f.reference(torn, f.last(torn)), f.emitted(torn)); diff != "" {
 				t.Errorf("events are not all that the log leads to (-want +got):\n%.3000s", diff)
 			}
-			f.start("b") // whose file was made with those that were lost, and EVENTS holds as many now, in fewer messages perhaps
+			f.start("b") // whose file was made with those that were lost; EVENTS holds as many now, in fewer messages
 			f.typed(0, "pause", "-partition", fmt.Sprint(torn))
 			f.adopts(0, filepath.Join(f.dir, "b"))
 			natstest.Eventually(t, func() bool { r := f.inspect()[torn]; return len(r.Halted) == 0 && r.Standby != "" }, "both have it again: %v", f)
