@@ -16,12 +16,13 @@
 //
 //   - The log is the known one, and takes a tick: what a leader says of its end may be old, what it acknowledges is not.
 //   - The highest position that anybody has seen is found: the end of the log, the file, the snapshots, the events, and what the operator says.
-//   - A base that fits (what stands furthest of the file and the snapshots, or the first message of the log) is replayed to the end of the log, and the
-//     events that follow are compared with those in EVENTS-p, newest first: up to where the two agree nothing is lost.
+//   - A base that fits (what stands furthest of the file and the snapshots that were made with no more events than EVENTS-p holds, or the first message of the log) is
+//     replayed to the end of the log, and the events that follow are compared with those in EVENTS-p, newest first: up to where the two agree nothing is lost.
+//     What was made with more events counts as lost: from a base before it they are derived again. If nothing but that will do Run refuses, or with
+//     Config.EventsLost begins with it.
 //   - Ticks are appended until the log ends beyond the highest position seen, by Config.Margin.
-//   - If EVENTS-p goes on after what the two agree on, an empty message there says at which number events go on. This comes after the ticks: behind
-//     it nobody looks for positions any more. If it ends before what the base was made with, as after a purge, Run refuses, or with Config.EventsLost puts as
-//     many there as it takes to reach the sequence that the base knows.
+//   - If EVENTS-p goes on after what the two agree on, or lacks something, an empty message there says at which number events go on. This comes after the
+//     ticks: behind it nobody looks for positions any more. With Config.EventsLost there are as many as it takes to reach the sequence that the base knows.
 //   - A file that does not fit is put aside, snapshots that do not fit are taken off the list.
 //   - The partition is resumed.
 //
@@ -31,7 +32,8 @@
 // # What it cannot do
 //
 // Positions that were handed out and that nothing here has seen are not known; the margin is for them. A delayed redirect that fired in the missing tail fires
-// again, and its event, of the same id, is in EVENTS-p twice. Events before the base that EVENTS-p lacks are derived by nobody. Ingresses must not append between the restore and the end of
+// again, and its event, of the same id, is in EVENTS-p twice. Events that EVENTS-p lacks and
+// that follow from messages which were trimmed are gone. Ingresses must not append between the restore and the end of
 // this: what they append is kept, but may have the ids of what is lost.
 //
 // # Failure

@@ -32,7 +32,7 @@ func (t *throttle) wait(ctx context.Context, n int) error {
 }
 
 // duty keeps one goroutine's work to a share of a processor, so that what else needs it hardly notices: after every piece of work it rests for as long as
-// that share asks for. On a busy machine work takes longer, and so the rests do. nil does not rest.
+// that share asks for. On a busy machine work takes longer, and so the rests do, up to what maxPiece asks for. nil does not rest.
 type duty struct {
 	ctx   context.Context
 	share float64
@@ -45,8 +45,8 @@ type duty struct {
 const (
 	// minRest is the shortest that is worth it.
 	minRest = 2 * time.Millisecond
-	// maxPiece is the most that counts as work between two rests, of which each piece takes some milliseconds: what took longer waited for a disk, and
-	// would be rested for several times over, while other partitions wait for their turn.
+	// maxPiece is the most that counts as work between two rests, where a piece takes some milliseconds. What took longer waited, mostly for a disk, and would be rested for
+	// several times over, while other partitions wait for their turn.
 	maxPiece = 50 * time.Millisecond
 )
 
