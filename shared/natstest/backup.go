@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 )
 
@@ -66,6 +68,16 @@ func (b *Backup) LastSeq(t testing.TB) uint64 {
 		t.Fatalf("state is %s: %v", b.State, err)
 	}
 	return state.LastSeq
+}
+
+// Has says whether a message of that subject is in the backup.
+func (b *Backup) Has(t testing.TB, subject string) bool {
+	t.Helper()
+	archive, err := io.ReadAll(s2.NewReader(bytes.NewReader(b.Data)))
+	if err != nil {
+		t.Fatalf("read backup: %v", err)
+	}
+	return bytes.Contains(archive, []byte(subject))
 }
 
 // Restore makes the stream anew from a backup; it must not be there.
