@@ -69,8 +69,8 @@ func (r *run) lookAtSnapshots(ctx context.Context) error {
 			return err
 		}
 		r.snapshots = append(r.snapshots, fitted{e, fits})
-		r.cut[e.Object] = fits == lost
 	}
+	r.leave(lost)
 	return nil
 }
 
@@ -150,7 +150,9 @@ func (r *run) leave(fits fitness) {
 		r.fits = lost
 	}
 	for _, e := range r.snapshots {
-		r.cut[e.Object] = r.cut[e.Object] || e.fits == fits
+		if e.fits == fits {
+			r.cut[e.Object] = true
+		}
 	}
 }
 
