@@ -70,25 +70,29 @@ func (r *run) lookAtSnapshots(ctx context.Context) error {
 		}
 		r.snapshots = append(r.snapshots, fitted{e, fits})
 	}
-	r.leave(lost)
+	r.countAsLost(lost)
 	return nil
 }
 
 // lay puts what the replay begins with into the scratch file: what stands furthest of the file and the snapshots that are whole and can be read. Without any the
-// scratch file is not there, and the log must have its beginning. Then what is ahead has to go: a worker would begin with it. If nothing will do but what is ahead
-// it says so, or begins with that if the operator wants it.
+// scratch file is not there, and the log must have its beginning. Then what is ahead has to go: a worker would begin with it.
 func (r *run) lay(ctx context.Context, scratch string) error {
 	found, err := r.layOf(ctx, whole, scratch)
 	if err != nil {
 		return err
 	}
-	if found || r.first <= 1 {
-		if !found {
-			r.Say("replaying from the first message")
-		}
-		r.leave(ahead)
-		return nil
+	if !found && r.first > 1 {
+		return r.layAhead(ctx, scratch)
 	}
+	if !found {
+		r.Say("replaying from the first message")
+	}
+	r.countAsLost(ahead)
+	return nil
+}
+
+// layAhead begins with what is ahead, because nothing else will do, if the operator wants that.
+func (r *run) layAhead(ctx context.Context, scratch string) error {
 	number, seq := r.furthest()
 	switch {
 	case seq == 0:
@@ -97,10 +101,11 @@ func (r *run) lay(ctx context.Context, scratch string) error {
 		return fmt.Errorf("%s ends at event %d (message %d), and whatever there is to begin with was made with more, up to event %d (message %d): restore it; or, if it cannot be, "+
 			"go on without what it lacks, which those who have not read it will never get: -events-lost", broker.EventsStream(r.Partition), r.events.number, r.events.seq, number, seq)
 	}
-	if found, err = r.layOf(ctx, ahead, scratch); err == nil && !found {
+	r.markTo = seq
+	found, err := r.layOf(ctx, ahead, scratch)
+	if err == nil && !found {
 		err = errNoBase
 	}
-	r.markTo = seq
 	return err
 }
 
@@ -144,8 +149,8 @@ func (r *run) furthest() (number, seq uint64) {
 	return number, seq
 }
 
-// leave has what stands in one way count as lost.
-func (r *run) leave(fits fitness) {
+// countAsLost has clear put aside, or take off the list, what stands in one way.
+func (r *run) countAsLost(fits fitness) {
 	if r.file != nil && r.fits == fits {
 		r.fits = lost
 	}
